@@ -1,0 +1,241 @@
+"""What an audit says: frozen records whose fields are the keys of ``audit.json``.
+
+Nothing here computes. A value that was not measured is ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA_VERSION = "1"
+
+ShiftKind = Literal["none", "covariate", "label", "both", "concept", "cannot tell"]
+Severity = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the reader should know; ``id`` is stable and can be matched by a program.
+
+    An ``id`` that starts with ``inconclusive`` marks a step that declined to
+    answer; the command then exits with 3.
+    """
+
+    id: str
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True)
+class ColumnNote:
+    """One column of the two tables as read: its kind, its role and what is odd about it."""
+
+    name: str
+    kind: Literal["number", "category", "date", "text", "absent"]
+    role: Literal["feature", "target", "output", "time", "dropped"]
+    missing_train: float | None
+    missing_live: float | None
+    distinct_train: int | None
+    distinct_live: int | None
+    issues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class FeatureShift:
+    """How far one column moved: ``effect`` in [0, 1] (Kolmogorov-Smirnov distance or total variation)."""
+
+    name: str
+    effect: float
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Whether and how the tables differ."""
+
+    kind: ShiftKind
+    auc: Interval
+    p_value: float | None
+    detectable_auc: float | None
+    features: tuple[FeatureShift, ...]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Standardised mean difference of one column, before and after weighting."""
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """The weights in numbers: how many rows they are worth and what they leave uncovered."""
+
+    method: str
+    ess: float
+    ess_fraction: float
+    pareto_k: float | None
+    max_share: float
+    outside_support: float
+    balance: tuple[Balance, ...]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One metric: carried over, estimated on LIVE with a 95% interval, and measured if labels came."""
+
+    metric: str
+    naive: float | None
+    live_estimate: float | None
+    low: float | None
+    high: float | None
+    method: str
+    live_actual: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """The estimates of one window of LIVE; ``start`` and ``end`` are dates or row numbers."""
+
+    start: str
+    end: str
+    rows: int
+    performance: tuple[Performance, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The share of the change that one group of columns accounts for."""
+
+    name: str
+    change: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Why one metric changed; the parts and ``unexplained`` add up to ``total``."""
+
+    metric: str
+    total: float | None
+    parts: tuple[Part, ...]
+    unexplained: float | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the prediction intervals or sets on LIVE can be trusted for."""
+
+    alpha: float
+    kind: Literal["interval", "set"]
+    expected_coverage: float | None
+    low: float | None
+    high: float | None
+    unweighted_expected_coverage: float | None
+    mean_size: float | None
+    live_actual_coverage: float | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, and the reason with its number."""
+
+    action: str
+    why: str
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The whole answer. The fields down to ``seconds`` are the keys of ``audit.json``.
+
+    ``row_weights`` (one per TRAIN row) and ``row_predictions`` (columns, one
+    value per LIVE row) are written as Parquet by :meth:`save`, and are not in
+    the JSON.
+    """
+
+    schema_version: str
+    steelyard_version: str
+    seed: int
+    rows: Mapping[str, int]
+    data: tuple[ColumnNote, ...]
+    shift: Shift
+    weights: WeightReport | None
+    performance: tuple[Performance, ...]
+    windows: tuple[Window, ...]
+    attribution: Attribution | None
+    prediction: Prediction | None
+    advice: tuple[Advice, ...]
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float]
+    row_weights: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    row_predictions: Mapping[str, npt.NDArray[Any]] | None = field(default=None, repr=False)
+
+    @property
+    def inconclusive(self) -> str | None:
+        """Why the audit could not answer, or None if it could."""
+        reasons = [f.text for f in self.findings if f.id.startswith("inconclusive")]
+        return " ".join(reasons) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``audit.json``: plain lists, dicts, numbers and strings."""
+        skip = {"row_weights", "row_predictions"}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``report.html``, ``audit.json``, ``weights.parquet`` and ``predictions.parquet``.
+
+        The directory appears whole or not at all: files are written beside it
+        and moved into place at the end.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Made if absent; the four files in it are replaced.
+
+        Returns
+        -------
+        Path
+            The directory.
+        """
+        from steelyard.auditing.report import save
+
+        return save(self, Path(directory))
+
+    def _repr_html_(self) -> str:
+        from steelyard.auditing.report import render_html
+
+        return render_html(self.to_dict())
+
+
+def _plain(value: Any) -> Any:
+    """Turn records, tuples and NumPy scalars into JSON's types; NaN and infinities into None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

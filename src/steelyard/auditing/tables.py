@@ -1,0 +1,79 @@
+"""The two tables as the later steps see them: arrays, with the columns described beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from steelyard.auditing.result import ColumnNote, Finding
+
+Task = Literal["binary", "multiclass", "regression"]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that the steps use.
+
+    ``categories`` lists the text of each code of a categorical column (codes
+    count from 0, most frequent in TRAIN first, rare ones share the last,
+    ``"(other)"``), and is None for a number.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """The deployed model's output on some rows.
+
+    ``proba`` is (n, n_classes), rows summing to one, columns in the order of
+    ``Tables.classes``; ``label`` holds class codes (the arg max where there are
+    probabilities); ``value`` holds a regression's predictions.
+    """
+
+    proba: FloatArray | None = None
+    label: IntArray | None = None
+    value: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """TRAIN and LIVE, encoded.
+
+    ``X`` and ``X_live`` are float64, (n, d): numbers as they are, category
+    codes for categories (a category that TRAIN lacks gets the code -1 ... never
+    appears: its rows are NaN), NaN where missing. ``y`` holds class codes as
+    float64 (an index into ``classes``; for a binary task 1 is the positive
+    class), or the numbers of a regression.
+    """
+
+    X: FloatArray
+    X_live: FloatArray
+    features: tuple[Feature, ...]
+    y: FloatArray
+    task: Task
+    classes: tuple[Any, ...] | None
+    target: str
+    y_live: FloatArray | None = None
+    output: Output | None = None
+    output_live: Output | None = None
+    window: IntArray | None = None
+    window_names: tuple[tuple[str, str], ...] = ()
+    notes: tuple[ColumnNote, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    frame: pl.DataFrame | None = field(default=None, repr=False)
+    frame_live: pl.DataFrame | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def categorical(self) -> npt.NDArray[np.bool_]:
+        """Which columns of ``X`` hold category codes, (d,)."""
+        return np.array([f.categories is not None for f in self.features], dtype=bool)

@@ -21,9 +21,10 @@ IntArray = npt.NDArray[np.int64]
 class Feature:
     """A column that the steps use.
 
-    ``categories`` lists the text of each code of a categorical column (codes
-    count from 0, most frequent in TRAIN first, rare ones share the last,
-    ``"(other)"``), and is None for a number.
+    ``categories`` lists the text of each code of a categorical column, and is
+    None for a number. Codes count from 0: the categories of TRAIN, most frequent
+    first, then those that only LIVE has; past 250 the rare ones share the last
+    code, ``"(other)"``.
     """
 
     name: str
@@ -48,11 +49,12 @@ class Output:
 class Tables:
     """TRAIN and LIVE, encoded.
 
-    ``X`` and ``X_live`` are float64, (n, d): numbers as they are, category
-    codes for categories (a category that TRAIN lacks gets the code -1 ... never
-    appears: its rows are NaN), NaN where missing. ``y`` holds class codes as
-    float64 (an index into ``classes``; for a binary task 1 is the positive
-    class), or the numbers of a regression.
+    ``X`` and ``X_live`` are float64, (n, d): numbers as they are, codes for
+    categories, NaN where missing. ``y`` holds class codes as float64 (an index
+    into ``classes``; for a binary task 1 is the positive class), or the numbers
+    of a regression. ``window`` gives each LIVE row its index into
+    ``window_names``. ``frame`` and ``frame_live`` are the tables as read, for a
+    model that wants the columns themselves.
     """
 
     X: FloatArray

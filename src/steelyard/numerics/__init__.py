@@ -1,0 +1,28 @@
+"""Weighted statistics, checks of input, random state, mergeable summaries, progress."""
+
+from steelyard.numerics.checks import as_rows, as_vector, as_weights, check_level
+from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.weighted import (
+    auc_influence,
+    effective_sample_size,
+    log_mean_exp,
+    mean_one,
+    weighted_auc,
+    weighted_quantile,
+)
+
+__all__ = [
+    "as_generator",
+    "as_rows",
+    "as_vector",
+    "as_weights",
+    "auc_influence",
+    "check_level",
+    "deal_folds",
+    "draw_seed",
+    "effective_sample_size",
+    "log_mean_exp",
+    "mean_one",
+    "weighted_auc",
+    "weighted_quantile",
+]

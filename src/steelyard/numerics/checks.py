@@ -1,0 +1,67 @@
+"""Checks of arrays that callers hand in; each raises one error that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def as_rows(X: Any, *, name: str = "X", allow_nan: bool = True) -> FloatArray:
+    """Return ``X`` as a float64 matrix, (n, d), with at least one row and no infinities."""
+    array = np.asarray(X, dtype=np.float64)
+    if array.ndim != 2:
+        raise InputError(
+            f"{name} has {array.ndim} dimension(s); pass rows and columns. "
+            "Reshape your data: X.reshape(-1, 1) for one column."
+        )
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise InputError(f"{name} has shape {array.shape}: 0 sample(s) or 0 feature(s); at least 1 is required.")
+    if np.isinf(array).any():
+        column = int(np.flatnonzero(np.isinf(array).any(axis=0))[0])
+        raise InputError(f"{name} has infinite values (first in column {column}); replace or drop them.")
+    if not allow_nan and np.isnan(array).any():
+        column = int(np.flatnonzero(np.isnan(array).any(axis=0))[0])
+        raise InputError(f"{name} has missing values, NaN (first in column {column}); impute or drop them.")
+    return array
+
+
+def as_vector(values: Any, *, n: int | None = None, name: str = "values") -> FloatArray:
+    """Return ``values`` as a float64 vector of length ``n`` without NaN."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise InputError(f"{name} must be one-dimensional, not of shape {array.shape}.")
+    if n is not None and array.shape[0] != n:
+        raise InputError(f"{name} has {array.shape[0]} values for {n} rows; pass one a row.")
+    if np.isnan(array).any():
+        raise InputError(f"{name} has {int(np.isnan(array).sum())} missing values (NaN); drop those rows.")
+    return array
+
+
+def as_weights(sample_weight: Any, n: int, *, name: str = "sample_weight") -> FloatArray:
+    """Return weights as a float64 vector; ``None`` stands for ones.
+
+    Weights must be finite, not negative, and not all zero. Their scale is kept.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    weights = as_vector(sample_weight, n=n, name=name)
+    if not np.isfinite(weights).all():
+        raise InputError(f"{name} has infinite values; cap or drop those rows.")
+    if (weights < 0).any():
+        raise InputError(f"{name} has negative values (first at row {int(np.argmax(weights < 0))}).")
+    if not weights.any():
+        raise InputError(f"{name} sums to zero; at least one row must count.")
+    return weights
+
+
+def check_level(alpha: float, *, name: str = "alpha") -> float:
+    """Return ``alpha`` if it lies strictly between 0 and 1."""
+    if not 0.0 < float(alpha) < 1.0:
+        raise InputError(f"{name} is {alpha}; it must lie strictly between 0 and 1, such as 0.1.")
+    return float(alpha)

@@ -2,12 +2,12 @@
 
 from steelyard.datasets.census import CensusSample, census_paths, load_census
 from steelyard.datasets.generators import (
-    ShiftedSample,
     make_gaussian_shift,
     make_mixture_shift,
     make_shift,
     make_tilted_uniform,
 )
+from steelyard.datasets.sample import ShiftedSample
 
 __all__ = [
     "CensusSample",

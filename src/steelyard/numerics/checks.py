@@ -21,7 +21,9 @@ def as_rows(X: Any, *, name: str = "X", allow_nan: bool = True) -> FloatArray:
             "Reshape your data: X.reshape(-1, 1) for one column."
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise InputError(f"{name} has shape {array.shape}: 0 sample(s) or 0 feature(s); at least 1 is required.")
+        raise InputError(
+            f"{name} has shape {array.shape}: 0 sample(s) or 0 feature(s); a minimum of 1 is required."
+        )
     if np.isinf(array).any():
         column = int(np.flatnonzero(np.isinf(array).any(axis=0))[0])
         raise InputError(f"{name} has infinite values (first in column {column}); replace or drop them.")

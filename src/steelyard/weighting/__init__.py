@@ -1,5 +1,29 @@
 """How much does each row count: density ratios, label shift, and diagnostics of weights."""
 
 from steelyard.weighting.base import RatioEstimator
+from steelyard.weighting.classifier import ClassifierRatio
+from steelyard.weighting.diagnostics import Region, standardised_differences, uncovered_regions
+from steelyard.weighting.label_shift import (
+    ClassRatio,
+    LabelShiftEM,
+    em_class_ratio,
+    label_shift_ratio,
+    shift_posterior,
+)
+from steelyard.weighting.rulsif import RuLSIF
+from steelyard.weighting.select import ratio_score
 
-__all__ = ["RatioEstimator"]
+__all__ = [
+    "ClassRatio",
+    "ClassifierRatio",
+    "LabelShiftEM",
+    "RatioEstimator",
+    "Region",
+    "RuLSIF",
+    "em_class_ratio",
+    "label_shift_ratio",
+    "ratio_score",
+    "shift_posterior",
+    "standardised_differences",
+    "uncovered_regions",
+]

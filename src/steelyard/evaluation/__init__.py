@@ -1,0 +1,27 @@
+"""What is the error where there are no labels; why did it change; how far can a metric be trusted."""
+
+from steelyard.evaluation.confidence import confidence_based, recalibrate
+from steelyard.evaluation.estimates import (
+    Estimate,
+    doubly_robust,
+    importance_weighted,
+    plug_in,
+)
+from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
+from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
+
+__all__ = [
+    "METRICS",
+    "Estimate",
+    "ExpectedOutcome",
+    "Metric",
+    "Outputs",
+    "confidence_based",
+    "doubly_robust",
+    "expected_outcome",
+    "get_metric",
+    "importance_weighted",
+    "outcome_columns",
+    "plug_in",
+    "recalibrate",
+]

@@ -1,0 +1,177 @@
+"""A metric's value on the target, estimated three ways, each with its standard error."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from steelyard.errors import InputError
+from steelyard.evaluation.metrics import Metric, Outputs
+from steelyard.numerics.checks import as_weights
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its standard error, and the interval at ``level``; ``method`` says how it was got."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    level: float
+    method: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a plain dict."""
+        return asdict(self)
+
+
+def make_estimate(
+    value: float, variance: float, *, metric: Metric, method: str, level: float = 0.95
+) -> Estimate:
+    """Return an estimate with a normal interval, cut off at the metric's own limits."""
+    se = float(np.sqrt(max(variance, 0.0)))
+    z = float(norm.ppf(0.5 + level / 2))
+    floor, ceiling = metric_limits(metric)
+    value = float(np.clip(value, floor, ceiling))
+    low, high = max(value - z * se, floor), min(value + z * se, ceiling)
+    return Estimate(value, se, low, high, level, method)
+
+
+def metric_limits(metric: Metric) -> tuple[float, float]:
+    """Return the smallest and the largest value that the metric can take."""
+    if metric.name in ("accuracy", "auc", "f1"):
+        return 0.0, 1.0
+    if metric.name == "r2":
+        return -np.inf, 1.0
+    return 0.0, np.inf
+
+
+def importance_weighted(
+    metric: Metric,
+    outputs: Outputs,
+    outcome: FloatArray,
+    *,
+    weights: Any,
+    n_target: int | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the metric on the source rows, weighted to look like the target.
+
+    Parameters
+    ----------
+    metric : Metric
+    outputs : Outputs
+        Of the n source rows.
+    outcome : array of shape (n, k)
+        Observed outcome columns (:func:`outcome_columns`).
+    weights : array of shape (n,)
+        Target / source density ratios, on any scale.
+    n_target : int, optional
+        Rows in the target. The interval is then for the value that their labels
+        would give; without it, for the value in the population.
+    level : float
+
+    Notes
+    -----
+    The standard error is that of the self-normalised weighted mean of the
+    metric's influence values, the weights taken as given. Time O(n log n).
+    """
+    w = as_weights(weights, len(outputs), name="weights")
+    w = w / w.sum()
+    evaluated = metric.evaluate(outputs, outcome, w)
+    influence = _influence(evaluated.slope(outputs), outcome, w)
+    variance = float(w**2 @ influence**2)
+    if n_target is not None:
+        variance += float(w @ influence**2) / n_target
+    return make_estimate(evaluated.value, variance, metric=metric, method="importance weighted", level=level)
+
+
+def _influence(slope: FloatArray, outcome: FloatArray, w: FloatArray) -> FloatArray:
+    scores = np.sum(slope * outcome, axis=1)
+    return np.asarray(scores - w @ scores)
+
+
+def plug_in(metric: Metric, outputs: Outputs, expected: FloatArray, *, sample_weight: Any = None) -> float:
+    """Return the metric where each row's outcome is replaced by its expectation."""
+    return metric(outputs, expected, sample_weight=sample_weight)
+
+
+def doubly_robust(
+    metric: Metric,
+    *,
+    outputs: Outputs,
+    outcome: FloatArray,
+    expected: FloatArray,
+    outputs_target: Outputs,
+    expected_target: FloatArray,
+    weights: Any,
+    shrink: bool = True,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the metric on the target: expected outcomes there, corrected by weighted residuals.
+
+    Parameters
+    ----------
+    metric : Metric
+    outputs, outcome, expected
+        Of the n source rows: the model's output, the observed outcome columns
+        (n, k), and their expectation by an outcome model that did not see the
+        row.
+    outputs_target, expected_target
+        Of the m target rows.
+    weights : array of shape (n,)
+        Target / source density ratios of the source rows, on any scale.
+    shrink : bool
+        Multiply the correction by ``max(0, 1 - variance / correction^2)``: a
+        correction that is within its own noise is left out, since adding it
+        would only add the noise. The interval is not narrowed for it.
+    level : float
+
+    Returns
+    -------
+    Estimate
+        The interval is for the value that the target rows' labels would give:
+        it holds the noise of those labels as well as the estimation error.
+
+    Notes
+    -----
+    The metric is a smooth functional of the joint law of output and outcome, so
+    its one-step estimator is the plug-in value plus the weighted mean of
+    ``slope . (outcome - expected)``. It is right to first order if either the
+    weights or the outcome model are. Time O((n + m) log m).
+    """
+    w = as_weights(weights, len(outputs), name="weights")
+    w = w / w.sum()
+    if expected.shape != outcome.shape:
+        raise InputError(f"expected has shape {expected.shape}, outcome {outcome.shape}; they must agree.")
+    m = len(outputs_target)
+    evaluated = metric.evaluate(outputs_target, expected_target, np.ones(m))
+    residual = np.sum(evaluated.slope(outputs) * (outcome - expected), axis=1)
+    correction = float(w @ residual)
+    variance = float(w**2 @ (residual - correction) ** 2)
+    if shrink:
+        correction *= max(0.0, 1.0 - variance / correction**2) if correction != 0 else 0.0
+    noise = label_noise(evaluated.slope(outputs_target), expected_target, fallback=float(w @ residual**2))
+    return make_estimate(
+        evaluated.value + correction, variance + noise / m, metric=metric, method="doubly robust", level=level
+    )
+
+
+def label_noise(slope: FloatArray, expected: FloatArray, *, fallback: float) -> float:
+    """Return the mean variance of ``slope . outcome`` given the row.
+
+    Class indicators have the covariance that their probabilities give; other
+    outcome columns use ``fallback``, the mean squared residual of like rows.
+    """
+    is_probability = bool(np.all(np.abs(expected.sum(axis=1) - 1) < 1e-6) and np.all(expected >= 0))
+    if not is_probability:
+        return fallback
+    mean = np.sum(slope * expected, axis=1)
+    return float(np.mean(np.sum(slope**2 * expected, axis=1) - mean**2))

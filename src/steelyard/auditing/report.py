@@ -1,0 +1,188 @@
+"""The report: one page that shows an audit, and the four files that keep it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from steelyard.auditing import figures, page, wording
+from steelyard.auditing.result import AuditResult
+
+FILES = ("report.html", "audit.json", "weights.parquet", "predictions.parquet")
+
+
+def render_html(audit: Mapping[str, Any]) -> str:
+    """Render the report as one self-contained page.
+
+    Parameters
+    ----------
+    audit : mapping
+        The content of ``audit.json``, as from :meth:`AuditResult.to_dict`.
+
+    Returns
+    -------
+    str
+        HTML without scripts and without references to anything outside it;
+        under 2 MB whatever the audit holds.
+
+    Notes
+    -----
+    Time and memory do not grow with the data, but for one pass over the lists
+    of the audit.
+    """
+    return _environment().get_template("report.html.j2").render(page.view(audit))
+
+
+def save(result: AuditResult, directory: Path) -> Path:
+    """Write the four files of an audit, all of them or none.
+
+    They are written and flushed to disk in a hidden directory first, then moved
+    into place; if that fails, the files that were there before are put back.
+    A table that the audit does not have (no weights, no predictions) has no file.
+
+    Parameters
+    ----------
+    result : AuditResult
+        The audit.
+    directory : Path
+        Made if absent. Other files in it are left alone.
+
+    Returns
+    -------
+    Path
+        The directory.
+
+    Raises
+    ------
+    OSError
+        The directory cannot be written, or the disk is full.
+    """
+    directory = directory.absolute()
+    contents = dict(_contents(result))
+    # Inside the directory where there is one, so that the moves stay on one file system
+    # even if it is a mount of its own.
+    exists = directory.is_dir()
+    with _made_parents(directory.parent):
+        staging = Path(tempfile.mkdtemp(prefix=".steelyard-", dir=directory if exists else directory.parent))
+        try:
+            new = staging / "new"
+            new.mkdir()
+            for name, content in contents.items():
+                _write(new / name, content)
+            _flush_directory(new)
+            if exists:
+                _replace_files(new, directory, staging)
+            else:
+                new.replace(directory)
+            _flush_directory(directory)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return directory
+
+
+def _contents(result: AuditResult) -> Iterator[tuple[str, bytes]]:
+    audit = result.to_dict()
+    yield "report.html", render_html(audit).encode()
+    yield "audit.json", (json.dumps(audit, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    if result.row_weights is not None:
+        yield "weights.parquet", _parquet({"weight": pl.Series(result.row_weights, dtype=pl.Float64)})
+    if result.row_predictions is not None:
+        columns = {
+            name: pl.Series(values.tolist() if values.dtype == object else values, strict=False)
+            for name, values in result.row_predictions.items()
+        }
+        yield "predictions.parquet", _parquet(columns)
+
+
+def _parquet(columns: Mapping[str, pl.Series]) -> bytes:
+    """Return the columns as Parquet, behind a column ``row`` that counts from 0."""
+    frame = pl.DataFrame(dict(columns)).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    buffer = io.BytesIO()  # so that a full disk shows as an OSError of our own write
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_directory(path: Path) -> None:
+    if os.name != "posix":  # elsewhere a directory cannot be opened for this
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace_files(new: Path, directory: Path, staging: Path) -> None:
+    """Exchange the audit's files in a directory for the new ones; on failure put the old ones back."""
+    old = staging / "old"
+    old.mkdir()
+    try:
+        for name in FILES:
+            if (directory / name).exists():
+                (directory / name).replace(old / name)
+        for path in list(new.iterdir()):
+            path.replace(directory / path.name)
+    except BaseException:
+        for name in FILES:
+            if (old / name).exists():
+                (old / name).replace(directory / name)
+            elif not (new / name).exists():
+                (directory / name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _made_parents(parent: Path) -> Iterator[None]:
+    """Make the missing directories above, and remove them again if the body fails."""
+    missing = [p for p in (parent, *parent.parents) if not p.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("steelyard.auditing", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=page.number,
+        percent=wording.percent,
+        p=wording.p_value,
+        pvalue=lambda p: wording.p_value(p).removeprefix("p = ").removeprefix("p "),
+        capital=wording.title,
+        metric=lambda key: wording.title(wording.metric_name(key)),
+        metric_inline=wording.metric_name,
+        short=wording.short,
+        sentence=wording.sentence,
+        severity=lambda key: wording.SEVERITIES[key],
+    )
+    environment.globals.update(axis=figures.axis)
+    return environment

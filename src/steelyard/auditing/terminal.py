@@ -1,0 +1,154 @@
+"""The answer on a terminal: one screen of 80 columns and 24 lines, readable without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from steelyard.auditing import wording
+from steelyard.auditing.result import AuditResult
+
+# Lines: verdict 5, metrics 1 + 5, weights 1, why 2, coverage 1, advice 4, findings 3, two empty.
+_METRICS = 5
+_FINDINGS = 2
+
+
+def summary(result: AuditResult) -> RenderableType:
+    """Return the answer as something that a rich console prints.
+
+    Parameters
+    ----------
+    result : AuditResult
+        The audit.
+
+    Returns
+    -------
+    RenderableType
+        At most 24 lines at 80 columns: verdict, metrics, weights, the parts of
+        the change, coverage, advice and the worst findings. Colour repeats what
+        the words say.
+    """
+    audit = result.to_dict()
+    verdict = wording.verdict(audit)
+    style = "bold" if verdict.state != "inconclusive" else "bold italic"
+    parts: list[RenderableType] = [
+        _Clamped(Text.assemble((f"{verdict.label}. ", style), _plain(verdict.text)), 5),
+        Text(),
+    ]
+    if audit["performance"]:
+        parts.append(_metrics(audit["performance"]))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for label, lines, text in _facts(audit):
+        grid.add_row(label, _Clamped(_plain(text), lines))
+    parts += [Text(), grid]
+    return Group(*parts)
+
+
+@dataclass(frozen=True)
+class _Clamped:
+    """Text that wraps, and is cut after so many lines."""
+
+    text: Text
+    lines: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wrapped = self.text.wrap(console, options.max_width)
+        if len(wrapped) > self.lines:
+            last = wrapped[self.lines - 1]
+            last.rstrip()
+            last.truncate(options.max_width - 2)
+            last.append(" …")
+        yield from wrapped[: self.lines]
+
+
+def _plain(text: str) -> Text:
+    """Return the text as it is: markup in a column name stays text, and cannot reach the terminal."""
+    return Text(wording.short(text, 1000))
+
+
+def _metrics(rows: list[Mapping[str, Any]]) -> Table:
+    measured = any(row["live_actual"] is not None for row in rows)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 3, 0, 0))
+    shown = rows[:_METRICS] if len(rows) <= _METRICS else rows[: _METRICS - 1]
+    table.add_column("Metric", no_wrap=True, overflow="ellipsis")
+    for name in ("TRAIN", "LIVE, estimated", "95% interval", *(["LIVE, measured"] if measured else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in shown:
+        digits = wording.row_digits(row)
+        known = row["live_estimate"] is not None
+        cells = [
+            _plain(wording.title(wording.metric_name(row["metric"]))),
+            Text(wording.number(row["naive"], digits)),
+            Text(wording.number(row["live_estimate"], digits), "bold")
+            if known
+            else Text("inconclusive", "italic"),
+            Text(wording.interval(row["low"], row["high"], digits)),
+        ]
+        if measured:
+            cells.append(Text(wording.number(row["live_actual"], digits)))
+        table.add_row(*cells)
+    if len(rows) > len(shown):
+        table.add_row(Text(f"and {len(rows) - len(shown)} more", "dim"))
+    return table
+
+
+def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Yield the lines below the metrics: label, most lines, text."""
+    weights, attribution, prediction = audit["weights"], audit["attribution"], audit["prediction"]
+    if weights is not None:
+        yield "Weights", 1, _weights(weights)
+    if attribution is not None and attribution["parts"]:
+        yield "Why", 2, _why(attribution, audit["performance"])
+    if prediction is not None:
+        yield "Coverage", 1, _coverage(prediction)
+    for i, advice in enumerate(audit["advice"][:2]):
+        yield "" if i else "Do", 2, f"{wording.short(advice['action'], 200)}: {advice['why']}"
+    findings = wording.worst_first(audit["findings"])
+    if findings:
+        counts = [
+            f"{n} {name.lower()}{'s' if n > 1 else ''}"
+            for key, name in wording.SEVERITIES.items()
+            if (n := sum(f["severity"] == key for f in findings))
+        ]
+        yield "Findings", 1, ", ".join(counts)
+        for f in findings[:_FINDINGS]:
+            yield "", 1, f"{wording.SEVERITIES[f['severity']]}: {f['text']}"
+
+
+def _weights(weights: Mapping[str, Any]) -> str:
+    k = weights["pareto_k"]
+    text = f"worth {wording.number(weights['ess'], 0)} rows ({wording.percent(weights['ess_fraction'])} of TRAIN)"
+    text += f", Pareto k {k:.2f}" if k is not None else ", Pareto k not measured"
+    return f"{text}, {wording.percent(weights['outside_support'])} of LIVE uncovered"
+
+
+def _why(attribution: Mapping[str, Any], performance: list[Mapping[str, Any]]) -> str:
+    parts = sorted(attribution["parts"], key=lambda p: -abs(p["change"]))
+    digits = wording.change_digits(attribution, performance)
+    named = [
+        f"{wording.short(p['name'], 40)} {wording.number(p['change'], digits, sign=True)}" for p in parts[:3]
+    ]
+    rest = f", and {len(parts) - 3} more" if len(parts) > 3 else ""
+    total = wording.number(attribution["total"], digits, sign=True)
+    return f"{wording.metric_name(attribution['metric'])} {total}: {', '.join(named)}{rest}"
+
+
+def _coverage(prediction: Mapping[str, Any]) -> str:
+    aim = wording.percent(1 - prediction["alpha"])
+    if prediction["expected_coverage"] is None:
+        return f"inconclusive: no coverage can be stated (aim {aim})"
+    text = f"{wording.percent(prediction['expected_coverage'], 1)} "
+    text += f"{wording.percent_interval(prediction['low'], prediction['high'])} of an aim of {aim}"
+    if prediction["live_actual_coverage"] is not None:
+        return f"{text}, measured {wording.percent(prediction['live_actual_coverage'], 1)}"
+    if prediction["unweighted_expected_coverage"] is not None:
+        return f"{text}, without weights {wording.percent(prediction['unweighted_expected_coverage'], 1)}"
+    return text

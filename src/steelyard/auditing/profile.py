@@ -1,0 +1,273 @@
+"""One column in a few kilobytes: a summary that batches can be added to and that merges.
+
+Merging is associative: counts, ranges, categories and the sample come out the
+same however the rows were cut into batches, and the moments agree to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Kind = Literal["number", "category"]
+SENTINELS = (-99999.0, -9999.0, -999.0, -99.0, 999.0, 9999.0, 99999.0, 999999.0, 9999999.0)
+_SAMPLE = 4096
+_VALUES = 4096
+_MAX_HASH = float(2**64)
+
+
+@dataclass
+class ColumnProfile:
+    """What triage needs to know of one column of one table.
+
+    Parameters
+    ----------
+    kind : {"number", "category"}
+        Numbers get ranges, moments and a sample; categories get texts and counts.
+    stream : int, default 0
+        Tells apart batches that are summarised separately: it enters the
+        draw of the sample, not the statistics.
+
+    Notes
+    -----
+    The quantiles come from the 4,096 rows whose numbers hash lowest, so the
+    sample of a union is found in the samples of its parts. Likewise at most
+    4,096 distinct values are kept, those that hash lowest: their counts are
+    exact, and how low they reach tells how many distinct values there are. Both
+    make merging exact. Memory is O(1), time O(n).
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> first = ColumnProfile("number").update(pl.Series([1.0, 2.0, None]))
+    >>> both = first.merge(ColumnProfile("number", stream=1).update(pl.Series([9.0])))
+    >>> both.rows, both.missing, both.low, both.high, both.mean
+    (4, 1, 1.0, 9.0, 4.0)
+    """
+
+    kind: Kind
+    stream: int = 0
+    rows: int = 0
+    missing: int = 0
+    infinite: int = 0
+    low: float | None = None
+    high: float | None = None
+    core_low: float | None = None
+    core_high: float | None = None
+    mean: float = 0.0
+    m2: float = 0.0
+    text_length: int = 0
+    whole: bool = True
+    first: float | str | None = None
+    last: float | str | None = None
+    rising: bool = True
+    falling: bool = True
+    sentinels: dict[float, int] = field(default_factory=dict)
+    values: dict[float | str, int] = field(default_factory=dict)
+    _hashes: dict[float | str, int] = field(default_factory=dict, repr=False)
+    _sample: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
+    _priority: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64), repr=False)
+
+    @property
+    def count(self) -> int:
+        """Rows with a value."""
+        return self.rows - self.missing - self.infinite
+
+    @property
+    def missing_rate(self) -> float:
+        """Share of rows without a value."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the values (dividing by their number)."""
+        return math.sqrt(self.m2 / self.count) if self.count else 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every distinct value is in ``values``."""
+        return len(self.values) < _VALUES
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values; an estimate (to about 2%) beyond 4,096."""
+        if self.complete:
+            return len(self.values)
+        # The k-th smallest of D uniform numbers lies near k / D.
+        reach = max(self._hashes.values()) / _MAX_HASH
+        return min(self.count, round((_VALUES - 1) / reach))
+
+    def quantiles(self, levels: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the quantiles of the kept sample; NaN if there is none."""
+        levels = np.asarray(levels, dtype=np.float64)
+        if not self._sample.size:
+            return np.full(levels.shape, np.nan)
+        return np.asarray(np.quantile(self._sample, levels), dtype=np.float64)
+
+    def update(self, series: pl.Series) -> ColumnProfile:
+        """Add a batch of rows in place, and return the profile.
+
+        Parameters
+        ----------
+        series : Series
+            Numbers (any numeric type) or texts, as ``kind`` says; null and NaN
+            are missing, infinities are counted and left out.
+        """
+        start, rows = self.rows, series.len()
+        self.rows += rows
+        if self.kind == "number":
+            self._update_numbers(series.cast(pl.Float64).to_numpy(), start)
+        else:
+            self._update_texts(series.cast(pl.String))
+        return self
+
+    def _update_numbers(self, x: npt.NDArray[np.float64], start: int) -> None:
+        missing, infinite = np.isnan(x), np.isinf(x)
+        keep = ~(missing | infinite)
+        self.missing += int(missing.sum())
+        self.infinite += int(infinite.sum())
+        kept = x[keep] + 0.0  # makes -0.0 and 0.0 one value
+        if not kept.size:
+            return
+        unique, counts = np.unique(kept, return_counts=True)
+        is_sentinel = np.isin(unique, SENTINELS)
+        core = unique[~is_sentinel]
+        part = ColumnProfile("number", self.stream)
+        part.rows = kept.size
+        part.low, part.high = float(unique[0]), float(unique[-1])
+        if core.size:
+            part.core_low, part.core_high = float(core[0]), float(core[-1])
+        part.mean = float(kept.mean())
+        part.m2 = float(np.square(kept - part.mean).sum())
+        part.whole = bool((unique == np.floor(unique)).all())
+        part.first, part.last = float(kept[0]), float(kept[-1])
+        steps = np.diff(kept)
+        part.rising, part.falling = bool((steps > 0).all()), bool((steps < 0).all())
+        part.sentinels = {float(v): int(n) for v, n in zip(unique[is_sentinel], counts[is_sentinel])}
+        hashes = _mix(unique.view(np.uint64))
+        lowest = np.argsort(hashes)[:_VALUES]
+        part.values = {float(unique[i]): int(counts[i]) for i in lowest}
+        part._hashes = {float(unique[i]): int(hashes[i]) for i in lowest}
+        salt = int(_mix(np.array([self.stream], dtype=np.uint64))[0])
+        priority = _mix(np.flatnonzero(keep).astype(np.uint64) + np.uint64(start) ^ np.uint64(salt))
+        chosen = np.argsort(priority)[:_SAMPLE]
+        part._sample, part._priority = kept[chosen], priority[chosen]
+        self._absorb(part, rows=0)
+
+    def _update_texts(self, s: pl.Series) -> None:
+        kept = s.drop_nulls()
+        self.missing += s.len() - kept.len()
+        if not kept.len():
+            return
+        table = kept.value_counts(name="n")
+        part = ColumnProfile("category", self.stream)
+        part.rows = kept.len()
+        part.text_length = int(kept.str.len_chars().sum())
+        part.first, part.last = str(kept[0]), str(kept[-1])
+        before, after = kept.slice(0, kept.len() - 1), kept.slice(1)
+        part.rising, part.falling = bool((after > before).all()), bool((after < before).all())
+        part.values = {str(k): int(n) for k, n in zip(table.to_series(0), table["n"])}
+        part._hashes = {key: _text_hash(str(key)) for key in part.values}
+        part._trim()
+        self._absorb(part, rows=0)
+
+    def merge(self, other: ColumnProfile) -> ColumnProfile:
+        """Return the profile of this table's rows followed by the other's."""
+        if self.kind != other.kind:
+            raise ValueError(f"cannot merge a profile of kind {other.kind!r} into one of kind {self.kind!r}")
+        merged = ColumnProfile(self.kind, self.stream)
+        for part in (self, other):
+            merged.missing += part.missing
+            merged.infinite += part.infinite
+            merged.rows += part.missing + part.infinite
+            merged._absorb(part, rows=part.count)
+        return merged
+
+    def _absorb(self, part: ColumnProfile, *, rows: int) -> None:
+        """Add the values of ``part``; ``rows`` of them are not yet counted in ``self.rows``."""
+        n_part = part.count
+        if not n_part:
+            return
+        self.rows += rows
+        total = self.count
+        n_self = total - n_part
+        delta = part.mean - self.mean
+        self.mean += delta * n_part / total
+        self.m2 += part.m2 + delta * delta * n_self * n_part / total
+        joins_up = n_self == 0 or part.first > self.last  # type: ignore[operator]
+        joins_down = n_self == 0 or part.first < self.last  # type: ignore[operator]
+        self.rising = self.rising and part.rising and joins_up
+        self.falling = self.falling and part.falling and joins_down
+        self.first = part.first if n_self == 0 else self.first
+        self.last = part.last
+        self.low, self.high = _least(self.low, part.low), _most(self.high, part.high)
+        self.core_low, self.core_high = (
+            _least(self.core_low, part.core_low),
+            _most(self.core_high, part.core_high),
+        )
+        self.whole = self.whole and part.whole
+        self.text_length += part.text_length
+        for mine, theirs in ((self.sentinels, part.sentinels), (self.values, part.values)):
+            for key, n in theirs.items():
+                mine[key] = mine.get(key, 0) + n  # type: ignore[index, arg-type]
+        self._hashes.update(part._hashes)
+        self._trim()
+        sample = np.concatenate([self._sample, part._sample])
+        priority = np.concatenate([self._priority, part._priority])
+        order = np.lexsort((sample, priority))[:_SAMPLE]
+        self._sample, self._priority = sample[order], priority[order]
+
+    def _trim(self) -> None:
+        """Keep the distinct values that hash lowest."""
+        if len(self.values) > _VALUES:
+            keep = sorted(self.values, key=lambda key: self._hashes[key])[:_VALUES]
+            self.values = {key: self.values[key] for key in keep}
+            self._hashes = {key: self._hashes[key] for key in keep}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the statistics as plain values (the sample as its 21 evenly spaced quantiles)."""
+        plain: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("kind", "rows", "missing", "infinite", "low", "high", "distinct", "whole")
+        }
+        if self.kind == "number":
+            plain |= {"mean": self.mean if self.count else None, "std": self.std if self.count else None}
+            levels = np.linspace(0, 1, 21)
+            plain["quantiles"] = self.quantiles(levels).tolist() if self.count else []
+            plain["sentinels"] = {str(key): n for key, n in sorted(self.sentinels.items())}
+        else:
+            plain["values"] = most_frequent(self.values, 50)
+        return plain
+
+
+def most_frequent(values: Mapping[float | str, int], most: int) -> dict[str, int]:
+    """Return the commonest values and their counts; ties in the order of their text."""
+    ranked = sorted(values.items(), key=lambda item: (-item[1], str(item[0])))
+    return {str(key): n for key, n in ranked[:most]}
+
+
+def _least(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _most(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else max(a, b)
+
+
+def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scatter 64-bit keys evenly (the finaliser of SplitMix64), the same on every machine."""
+    z = keys + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,401 @@
+"""Oddities of the columns that are worth knowing before any statistic is made of them.
+
+Every check is a pure function of two :class:`ColumnProfile` summaries, so it works
+alike on tables in memory and on summaries that were collected batch by batch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from steelyard.auditing.profile import ColumnProfile
+from steelyard.auditing.result import Finding
+
+__all__ = ["ColumnProfile", "Verdict", "duplicate_rows", "judge_column"]
+
+NEARLY_UNIQUE = 0.95
+MIN_ROWS = 50
+_ID_NAME = re.compile(
+    r"(^|[_\W])(id|ids|uuid|guid|key|index|idx|row|rowid|row_?num(ber)?|serial)$"
+    r"|[a-z]I[Dd]$|^Unnamed: \d+$|^$"
+)
+_PERIOD_NAME = re.compile(
+    r"(^|[_\W])(year|yr|date|day|month|week|quarter|period|time|timestamp|epoch|batch|wave)($|[_\W])", re.I
+)
+_LEVELS = np.linspace(0.05, 0.95, 19)
+_NOT_A_UNIT = 0.1
+# LIVE = a * TRAIN + b, and what that would mean.
+_UNITS: tuple[tuple[float, float, str], ...] = (
+    *((10.0**k, 0.0, f"LIVE is TRAIN times {10.0**k:g}") for k in (-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)),
+    (2.54, 0.0, "inches became centimetres"),
+    (1 / 2.54, 0.0, "centimetres became inches"),
+    (0.45359237, 0.0, "pounds became kilograms"),
+    (1 / 0.45359237, 0.0, "kilograms became pounds"),
+    (1.609344, 0.0, "miles became kilometres"),
+    (1 / 1.609344, 0.0, "kilometres became miles"),
+    (0.3048, 0.0, "feet became metres"),
+    (1 / 0.3048, 0.0, "metres became feet"),
+    (60.0, 0.0, "LIVE is TRAIN times 60, as when minutes become seconds"),
+    (1 / 60.0, 0.0, "LIVE is TRAIN divided by 60, as when seconds become minutes"),
+    (12.0, 0.0, "LIVE is TRAIN times 12, as when years become months"),
+    (1 / 12.0, 0.0, "LIVE is TRAIN divided by 12, as when months become years"),
+    (365.25, 0.0, "years became days"),
+    (1 / 365.25, 0.0, "days became years"),
+    (1.8, 32.0, "degrees Celsius became Fahrenheit"),
+    (1 / 1.8, -32 / 1.8, "degrees Fahrenheit became Celsius"),
+    (-1.0, 0.0, "the sign was flipped"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What triage makes of a column: whether the steps leave it out, and what to tell."""
+
+    kind: Literal["number", "category", "date", "text"]
+    dropped: bool
+    findings: tuple[Finding, ...] = ()
+    issues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """One oddity: its finding and a word for the column's row in the report."""
+
+    issue: str
+    finding: Finding
+
+
+def judge_column(
+    name: str,
+    train: ColumnProfile,
+    live: ColumnProfile,
+    *,
+    kind: Literal["number", "category", "date"],
+) -> Verdict:
+    """Compare a column's two summaries.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    train, live : ColumnProfile
+        Both of kind ``"category"`` if ``kind`` is, else both of kind ``"number"``.
+    kind : {"number", "category", "date"}
+        What the column holds; dates are summarised as epoch days.
+
+    Returns
+    -------
+    Verdict
+        A column is dropped if TRAIN has one value only, if it identifies rows, if it is free
+        text, or if it marks the period (its ranges do not meet and it is a date or named like one).
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> train = ColumnProfile("category").update(pl.Series(["a", "b"] * 50))
+    >>> live = ColumnProfile("category").update(pl.Series(["a", "b", "c", "c"] * 25))
+    >>> judge_column("grade", train, live, kind="category").issues
+    ('new categories',)
+    """
+    out = _reason_to_drop(name, train, live, kind)
+    if out is not None:
+        shown: Literal["number", "category", "date", "text"] = "text" if out.issue == "free text" else kind
+        return Verdict(shown, True, (out.finding,), (out.issue,))
+    marks = [missing_jump(name, train, live)]
+    if kind == "category":
+        marks.append(new_categories(name, train, live))
+    elif kind == "number":
+        unit = unit_change(name, train, live) or shifted_codes(name, train, live)
+        marks += [unit or disjoint_range(name, train, live), *sentinels(name, train, live)]
+    found = [mark for mark in marks if mark is not None]
+    return Verdict(kind, False, tuple(m.finding for m in found), tuple(m.issue for m in found))
+
+
+def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: str) -> _Mark | None:
+    if train.count == 0:
+        severity: Literal["info", "warning"] = "warning" if live.count else "info"
+        text = f"Column '{name}' has no value in TRAIN: left out. Fill it in TRAIN or remove it."
+        return _Mark("empty", Finding("empty-column", severity, text))
+    if train.distinct == 1 and train.missing == 0:
+        return _constant(name, train, live)
+    if _identifies(name, train, live, kind):
+        text = (
+            f"Column '{name}' identifies rows (nearly every value is unique): left out. A model "
+            "should not use it."
+        )
+        return _Mark("identifier", Finding("identifier", "info", text))
+    if kind == "category" and _nearly_unique(train):
+        text = (
+            f"Column '{name}' is free text ({train.distinct} different texts in {train.count} rows): "
+            "left out. "
+            "Turn it into numbers or categories if it matters."
+        )
+        return _Mark("free text", Finding("free-text", "info", text))
+    if (
+        kind != "category"
+        and _apart(train, live)
+        and (kind == "date" or (train.whole and _PERIOD_NAME.search(name)))
+    ):
+        text = (
+            f"Column '{name}' marks the period ({_range(train, kind)} in TRAIN, {_range(live, kind)} "
+            "in LIVE, "
+            "nothing in common): left out, since it tells the tables apart and nothing else."
+        )
+        return _Mark("marks the period", Finding("period-marker", "info", text))
+    return None
+
+
+def _constant(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark:
+    value = next(iter(train.values))
+    shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+    changed = set(live.values) - {value}
+    if not changed:
+        text = f"Column '{name}' has the single value {shown} in TRAIN: left out, it carries no information."
+        return _Mark("constant", Finding("constant-column", "info", text))
+    share = 1 - live.values.get(value, 0) / max(live.count, 1)
+    text = (
+        f"Column '{name}' has the single value {shown} in TRAIN, and another in {share:.0%} of LIVE's "
+        "rows: left out. "
+        "TRAIN cannot tell what those rows do; check whether they belong to the same question."
+    )
+    return _Mark("constant", Finding("constant-column", "warning", text))
+
+
+def _nearly_unique(profile: ColumnProfile) -> bool:
+    return profile.count >= MIN_ROWS and profile.distinct > NEARLY_UNIQUE * profile.count
+
+
+def _identifies(name: str, train: ColumnProfile, live: ColumnProfile, kind: str) -> bool:
+    if kind == "date" or not _nearly_unique(train) or not (kind == "category" or train.whole):
+        return False
+    in_order = (train.rising or train.falling) and (live.rising or live.falling)
+    return in_order or bool(_ID_NAME.search(name))
+
+
+def _apart(train: ColumnProfile, live: ColumnProfile) -> bool:
+    if train.low is None or train.high is None or live.low is None or live.high is None:
+        return False
+    return train.high < live.low or live.high < train.low
+
+
+def _range(profile: ColumnProfile, kind: str) -> str:
+    low, high = profile.low or 0.0, profile.high or 0.0
+    if kind == "date":
+        days = [str(np.datetime64(math.floor(day), "D")) for day in (low, high)]
+        return f"{days[0]} to {days[1]}"
+    return f"{low:g} to {high:g}"
+
+
+def missing_jump(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell if missing values became much more or less common: by 5 points and beyond chance."""
+    p, q = train.missing_rate, live.missing_rate
+    pooled = (train.missing + live.missing) / max(train.rows + live.rows, 1)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / max(train.rows, 1) + 1 / max(live.rows, 1)))
+    # Four standard errors: one false alarm in 16,000 columns.
+    if abs(q - p) < 0.05 or abs(q - p) < 4 * error:
+        return None
+    text = (
+        f"Column '{name}' is missing in {p:.1%} of TRAIN and {q:.1%} of LIVE. "
+        "Check that it is still collected and joined in the same way."
+    )
+    return _Mark("missing rate changed", Finding("missing-jump", "warning", text))
+
+
+def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell of categories that only LIVE has: other spellings, another coding, or new ones."""
+    if not train.complete:
+        return None
+    new = {str(key): n for key, n in live.values.items() if key not in train.values}
+    if not new or not live.count:
+        return None
+    share = sum(new.values()) / live.count
+    shown = _few(sorted(new, key=lambda key: -new[key]))
+    known = {_spelling(str(key)): str(key) for key in train.values}
+    variants = [key for key in new if _spelling(key) in known]
+    if variants:
+        pairs = _few([f"{key}' for '{known[_spelling(key)]}" for key in variants])
+        text = (
+            f"Column '{name}' is spelled differently in {share:.1%} of LIVE's rows ({pairs}): treated as new "
+            "categories, as the deployed model would. Clean the spelling."
+        )
+        return _Mark("spelling differs", Finding("category-spelling", "warning", text))
+    if share > 0.99 and _same_profile(train, live):
+        text = (
+            f"Column '{name}' has other categories in LIVE than in TRAIN "
+            f"({_few(list(map(str, train.values)))} became "
+            f"{shown}), as many and about as frequent: it looks like another coding. Map one onto the other."
+        )
+        return _Mark("recoded", Finding("recoded-category", "warning", text))
+    text = (
+        f"Column '{name}' has categories in LIVE that TRAIN lacks ({shown}; {share:.1%} of LIVE's rows). "
+        "What the model says there is a guess; look at those rows first."
+    )
+    return _Mark("new categories", Finding("new-category", "warning" if share >= 0.01 else "info", text))
+
+
+def _spelling(text: str) -> str:
+    return re.sub(r"[\s_\-]+", " ", text).strip().casefold()
+
+
+def _few(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _same_profile(train: ColumnProfile, live: ColumnProfile) -> bool:
+    """Whether two sets of categories have the same size and nearly the same sorted frequencies."""
+    if len(train.values) != len(live.values) or not 2 <= len(train.values) <= 100:
+        return False
+    p, q = (np.sort(list(s.values.values())) / s.count for s in (train, live))
+    return bool(0.5 * np.abs(p - q).sum() < 0.1)
+
+
+def unit_change(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell if LIVE's numbers are TRAIN's in another unit: same shape, and a known factor between them."""
+    if min(train.count, live.count) < MIN_ROWS or min(train.distinct, live.distinct) < 10:
+        return None
+    q, q_live = train.quantiles(_LEVELS), live.quantiles(_LEVELS)
+    scale = float(q_live.std())
+    if scale == 0:
+        return None
+    as_is = float(np.abs(q_live - q).mean()) / scale
+    distances = [float(np.abs(q_live - (np.sort(a * q) + b)).mean()) / scale for a, b, _ in _UNITS]
+    best = int(np.argmin(distances))
+    # Quantiles of n rows are uncertain by about 1/sqrt(n) of a standard deviation.
+    tolerance = _NOT_A_UNIT + 1 / math.sqrt(min(train.count, live.count))
+    if distances[best] > tolerance or as_is < max(0.5, 5 * distances[best]):
+        return None
+    sign = _UNITS[best][0] < 0
+    text = (
+        f"Column '{name}' looks as if {_UNITS[best][2]} (median {q[9]:.4g} in TRAIN, {q_live[9]:.4g} "
+        "in LIVE; "
+        "the same shape). Check how LIVE was made, and convert it before believing anything below."
+        if not _UNITS[best][2].startswith("LIVE is")
+        else f"Column '{name}' looks like a change of unit: {_UNITS[best][2]} (median {q[9]:.4g} in TRAIN, "
+        f"{q_live[9]:.4g} in LIVE; the same shape). Convert it before believing anything below."
+    )
+    return _Mark(
+        "sign flipped" if sign else "unit changed",
+        Finding("sign-flip" if sign else "unit-change", "warning", text),
+    )
+
+
+def shifted_codes(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell if whole-number codes moved by a constant, as 1 and 2 for 0 and 1."""
+    if not (train.whole and live.whole and 2 <= train.distinct <= 50 and train.distinct == live.distinct):
+        return None
+    a, b = (np.sort(np.array(list(p.values), dtype=np.float64)) for p in (train, live))
+    offsets = np.unique(b - a)
+    if offsets.size != 1 or offsets[0] == 0:
+        return None
+    p, q = (np.array([s.values[v] for v in values]) / s.count for s, values in ((train, a), (live, b)))
+    if 0.5 * np.abs(p - q).sum() > 0.1:
+        return None
+    text = (
+        f"Column '{name}' holds the codes {a[0]:g} to {a[-1]:g} in TRAIN and {b[0]:g} to {b[-1]:g} in "
+        "LIVE, about as "
+        "frequent in the same order: it looks like another coding. Map one onto the other."
+    )
+    return _Mark("recoded", Finding("recoded-category", "warning", text))
+
+
+def disjoint_range(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell if no value of LIVE lies within TRAIN's range."""
+    if not _apart(train, live):
+        return None
+    text = (
+        f"Column '{name}' has nothing in common: {_range(train, 'number')} in TRAIN, "
+        f"{_range(live, 'number')} in LIVE. "
+        "TRAIN cannot speak for LIVE on it; exclude it if it only marks the period, or check how "
+        "LIVE was made."
+    )
+    return _Mark("ranges apart", Finding("disjoint-range", "warning", text))
+
+
+def sentinels(name: str, train: ColumnProfile, live: ColumnProfile) -> list[_Mark]:
+    """Tell of numbers such as -999 that one side alone has, far outside the other values."""
+    marks = []
+    for value in sorted({*train.sentinels, *live.sentinels}):
+        n, n_live = train.sentinels.get(value, 0), live.sentinels.get(value, 0)
+        side, here = ("LIVE", live) if n_live else ("TRAIN", train)
+        found = n or n_live
+        if (n and n_live) or found < max(3, 0.001 * here.count):
+            continue
+        lows = [x for x in (train.core_low, live.core_low) if x is not None]
+        highs = [x for x in (train.core_high, live.core_high) if x is not None]
+        if not lows or min(lows) <= value <= max(highs):
+            continue
+        gap = min(abs(value - min(lows)), abs(value - max(highs)))
+        if gap < 0.1 * (max(highs) - min(lows)):
+            continue
+        text = (
+            f"Column '{name}' holds {value:g} in {found} rows of {side} alone, far from every other "
+            "value: it looks like "
+            "a code for missing. Turn it into a missing value."
+        )
+        marks.append(_Mark("sentinel value", Finding("sentinel-value", "warning", text)))
+    return marks
+
+
+def duplicate_rows(
+    X: npt.NDArray[np.float64],
+    X_live: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64] | None = None,
+) -> list[Finding]:
+    """Tell of rows that occur twice within a table, and of LIVE rows that TRAIN already has.
+
+    Parameters
+    ----------
+    X, X_live : ndarray of shape (n, d), (n_live, d)
+        The tables, encoded alike; NaN equals NaN.
+    y : ndarray of shape (n,), optional
+        The target of TRAIN, which is part of the row when TRAIN is looked at alone.
+
+    Returns
+    -------
+    list of Finding
+        Empty if no column is nearly continuous: rows of a few coded columns coincide without any fault.
+
+    Notes
+    -----
+    O((n + n_live) d) by hashing rows.
+    """
+    if not X.shape[1] or not _has_continuous(X):
+        return []
+    findings = []
+    for side, table in (("TRAIN", X if y is None else np.column_stack([X, y])), ("LIVE", X_live)):
+        copies = len(table) - np.unique(_row_hashes(table)).size
+        if copies > max(2, 0.01 * len(table)):
+            text = (
+                f"{copies} rows of {side} ({copies / len(table):.1%}) are exact copies of another. "
+                "Intervals take rows as "
+                "independent and come out too narrow; remove the copies unless they are real."
+            )
+            findings.append(Finding("duplicate-rows", "warning", text))
+    shared = int(np.isin(_row_hashes(X_live), _row_hashes(X)).sum())
+    if shared > max(2, 0.01 * len(X_live)):
+        text = (
+            f"{shared} rows of LIVE ({shared / len(X_live):.1%}) are in TRAIN as well. A model has "
+            "seen their answers; "
+            "remove them from one side."
+        )
+        findings.append(Finding("shared-rows", "warning", text))
+    return findings
+
+
+def _has_continuous(X: npt.NDArray[np.float64]) -> bool:
+    return any(np.unique(column[~np.isnan(column)]).size > 0.5 * len(column) for column in X.T)
+
+
+def _row_hashes(X: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    frame = pl.DataFrame({str(j): X[:, j] + 0.0 for j in range(X.shape[1])})
+    return frame.hash_rows().to_numpy()

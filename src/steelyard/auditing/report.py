@@ -134,18 +134,21 @@ def _replace_files(new: Path, directory: Path, staging: Path) -> None:
     """Exchange the audit's files in a directory for the new ones; on failure put the old ones back."""
     old = staging / "old"
     old.mkdir()
+    put_aside: list[str] = []
+    put_in: list[str] = []
     try:
         for name in FILES:
             if (directory / name).exists():
                 (directory / name).replace(old / name)
-        for path in list(new.iterdir()):
+                put_aside.append(name)
+        for path in sorted(new.iterdir()):
             path.replace(directory / path.name)
+            put_in.append(path.name)
     except BaseException:
-        for name in FILES:
-            if (old / name).exists():
-                (old / name).replace(directory / name)
-            elif not (new / name).exists():
-                (directory / name).unlink(missing_ok=True)
+        for name in put_in:
+            (directory / name).unlink()
+        for name in put_aside:
+            (old / name).replace(directory / name)
         raise
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from steelyard.auditing import wording
 from steelyard.auditing.result import AuditResult
 
-# Lines: verdict 5, metrics 1 + 5, weights 1, why 2, coverage 1, advice 4, findings 3, two empty.
+# Lines: verdict 4, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 3, two empty: 23,
+# which leaves one for where the report is.
 _METRICS = 5
 _FINDINGS = 2
 
@@ -36,9 +37,11 @@ def summary(result: AuditResult) -> RenderableType:
     """
     audit = result.to_dict()
     verdict = wording.verdict(audit)
-    style = "bold" if verdict.state != "inconclusive" else "bold italic"
+    first = {"inconclusive": "Inconclusive. ", "partial": "In part inconclusive. ", "answered": ""}[
+        verdict.state
+    ]
     parts: list[RenderableType] = [
-        _Clamped(Text.assemble((f"{verdict.label}. ", style), _plain(verdict.text)), 5),
+        _Clamped(Text.assemble((first, "bold italic"), _plain(verdict.text)), 4),
         Text(),
     ]
     if audit["performance"]:
@@ -64,8 +67,8 @@ class _Clamped:
         if len(wrapped) > self.lines:
             last = wrapped[self.lines - 1]
             last.rstrip()
-            last.truncate(options.max_width - 2)
-            last.append(" …")
+            last.truncate(options.max_width - 1)
+            last.append("…")
         yield from wrapped[: self.lines]
 
 
@@ -84,8 +87,9 @@ def _metrics(rows: list[Mapping[str, Any]]) -> Table:
     for row in shown:
         digits = wording.row_digits(row)
         known = row["live_estimate"] is not None
+        estimate = wording.number(row["live_estimate"], digits) if known else "inconclusive"
         cells = [
-            _plain(wording.title(wording.metric_name(row["metric"]))),
+            _plain(wording.short(wording.title(wording.metric_name(row["metric"])), 24)),
             Text(wording.number(row["naive"], digits)),
             Text(wording.number(row["live_estimate"], digits), "bold")
             if known
@@ -110,7 +114,7 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     if prediction is not None:
         yield "Coverage", 1, _coverage(prediction)
     for i, advice in enumerate(audit["advice"][:2]):
-        yield "" if i else "Do", 2, f"{wording.short(advice['action'], 200)}: {advice['why']}"
+        yield "" if i else "Do", 1 if i else 2, f"{wording.short(advice['action'], 200)}: {advice['why']}"
     findings = wording.worst_first(audit["findings"])
     if findings:
         counts = [
@@ -136,9 +140,9 @@ def _why(attribution: Mapping[str, Any], performance: list[Mapping[str, Any]]) -
     named = [
         f"{wording.short(p['name'], 40)} {wording.number(p['change'], digits, sign=True)}" for p in parts[:3]
     ]
-    rest = f", and {len(parts) - 3} more" if len(parts) > 3 else ""
+    rest = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
     total = wording.number(attribution["total"], digits, sign=True)
-    return f"{wording.metric_name(attribution['metric'])} {total}: {', '.join(named)}{rest}"
+    return f"{wording.metric_name(attribution['metric'])} {total}: {'; '.join(named)}{rest}"
 
 
 def _coverage(prediction: Mapping[str, Any]) -> str:
@@ -146,7 +150,7 @@ def _coverage(prediction: Mapping[str, Any]) -> str:
     if prediction["expected_coverage"] is None:
         return f"inconclusive: no coverage can be stated (aim {aim})"
     text = f"{wording.percent(prediction['expected_coverage'], 1)} "
-    text += f"{wording.percent_interval(prediction['low'], prediction['high'])} of an aim of {aim}"
+    text += f"{wording.percent_interval(prediction['low'], prediction['high'])} (aim {aim})"
     if prediction["live_actual_coverage"] is not None:
         return f"{text}, measured {wording.percent(prediction['live_actual_coverage'], 1)}"
     if prediction["unweighted_expected_coverage"] is not None:

@@ -186,9 +186,11 @@ def reasons(audit: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def worst_first(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the findings sorted by severity; equal ones keep their order."""
+    """Return the findings sorted: first what could not be answered, then by severity."""
     order = list(SEVERITIES)
-    return sorted(findings, key=lambda f: order.index(f["severity"]))
+    return sorted(
+        findings, key=lambda f: (not f["id"].startswith("inconclusive"), order.index(f["severity"]))
+    )
 
 
 def primary(audit: Mapping[str, Any]) -> Mapping[str, Any] | None:

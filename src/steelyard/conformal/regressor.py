@@ -1,0 +1,191 @@
+"""Prediction intervals around any regression model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from steelyard.conformal._split import calibrate, fit_learner
+from steelyard.conformal.coverage import CoverageEstimate
+from steelyard.conformal.scores import absolute_interval, absolute_scores, cqr_interval, cqr_scores
+from steelyard.errors import InputError, LearnerError
+from steelyard.numerics.checks import as_vector, check_level
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class SplitConformalRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+    """Prediction intervals that hold at level ``1 - alpha``, under covariate shift if weighted.
+
+    Fit on one part of the labelled rows, conformalise on another, predict
+    intervals for new ones. With a ``weighting`` the calibration rows count by the
+    estimated density ratio target / source, and each new row's own weight stands
+    at infinity, so that intervals are as wide as the weights can support, and
+    infinite where they cannot support any.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The regression model. For ``nonconformity="cqr"`` a model of a quantile with a
+        parameter ``quantile``, such as
+        ``HistGradientBoostingRegressor(loss="quantile", quantile=0.5)``.
+        ``sklearn.frozen.FrozenEstimator`` wraps a model that is fitted already.
+    alpha : float
+        Miscoverage, in (0, 1).
+    weighting : weight estimator, optional
+        Anything with ``fit(X, y, *, X_target)``, ``weights()`` for the rows it was
+        fitted on and ``weights(X)`` for others.
+    nonconformity : {"absolute", "cqr"}
+        Intervals of one width around the prediction, or two estimated quantiles
+        moved apart or together.
+
+    Attributes
+    ----------
+    estimator_ : estimator or tuple of two
+        The fitted model, or models of the lower and upper quantile.
+    calibration_ : Calibration
+        Scores and weights of the calibration rows.
+
+    References
+    ----------
+    "Conformal Prediction Under Covariate Shift" (2019); "Conformalized Quantile
+    Regression" (2019).
+
+    Notes
+    -----
+    Beyond the model and the weighting: time O(n log n + m log n).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2))
+    >>> y = X[:, 0] + rng.normal(size=300)
+    >>> model = SplitConformalRegressor(LinearRegression(), alpha=0.1)
+    >>> intervals = model.fit(X[:100], y[:100]).conformalize(X[100:200], y[100:200]).predict_interval(X[200:])
+    >>> intervals.shape
+    (100, 2)
+    >>> bool(np.mean((intervals[:, 0] <= y[200:]) & (y[200:] <= intervals[:, 1])) > 0.8)
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        alpha: float = 0.1,
+        weighting: Any = None,
+        nonconformity: Literal["absolute", "cqr"] = "absolute",
+    ) -> None:
+        self.estimator = estimator
+        self.alpha = alpha
+        self.weighting = weighting
+        self.nonconformity = nonconformity
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model, or the two models of quantiles.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        y : array of shape (n,)
+        sample_weight : array of shape (n,), optional
+            Passed to the model, which raises ``LearnerError`` if it takes none.
+        """
+        check_level(self.alpha)
+        y = column_or_1d(y, warn=True)
+        if self.nonconformity == "absolute":
+            self.estimator_: Any = fit_learner(self.estimator, X, y, sample_weight)
+            first = self.estimator_
+        elif self.nonconformity == "cqr":
+            pair = [_at_quantile(self.estimator, level) for level in (self.alpha / 2, 1 - self.alpha / 2)]
+            self.estimator_ = tuple(fit_learner(model, X, y, sample_weight) for model in pair)
+            first = self.estimator_[0]
+        else:
+            raise InputError(f"nonconformity is {self.nonconformity!r}; choose 'absolute' or 'cqr'.")
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(first, name):
+                setattr(self, name, getattr(first, name))
+        if hasattr(self, "calibration_"):
+            del self.calibration_  # it belonged to the model before
+        return self
+
+    def conformalize(self, X: Any, y: Any, *, X_target: Any = None, sample_weight: Any = None) -> Self:
+        """Score rows that the model has not seen, and weigh them.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        y : array of shape (n,)
+        X_target : array of shape (m, d), optional
+            Target rows; needed with a ``weighting``, refused without.
+        sample_weight : array of shape (n,), optional
+            How often each row counts, where a new row counts once; or, without a
+            ``weighting``, density ratios of your own: then pass those of the new
+            rows to :meth:`predict_interval`.
+        """
+        check_is_fitted(self, "estimator_")
+        truth = as_vector(y, name="y")
+        if self.nonconformity == "cqr":
+            scores = cqr_scores(truth, *self._quantiles(X))
+        else:
+            scores = absolute_scores(truth, self.estimator_.predict(X))
+        self.calibration_ = calibrate(
+            scores, X, y, weighting=self.weighting, X_target=X_target, sample_weight=sample_weight
+        )
+        return self
+
+    def predict(self, X: Any) -> FloatArray:
+        """Return the model's prediction, (m,); the middle of the two quantiles for ``"cqr"``."""
+        check_is_fitted(self, "estimator_")
+        if self.nonconformity == "cqr":
+            return np.asarray(np.mean(self._quantiles(X), axis=0))
+        return np.asarray(self.estimator_.predict(X))
+
+    def predict_interval(self, X: Any, target_weight: Any = None) -> FloatArray:
+        """Return intervals, (m, 2); infinite ends where the weights support nothing finite.
+
+        Parameters
+        ----------
+        X : array of shape (m, d)
+        target_weight : array of shape (m,), optional
+            Weights of these rows, in place of ``weighting.weights(X)``: on the same
+            scale, and better where these rows helped to fit the weighting and it
+            keeps weights from cross-fitting for them.
+        """
+        check_is_fitted(self, "calibration_")
+        if self.nonconformity == "cqr":
+            low, high = self._quantiles(X)
+            limit = self.calibration_.thresholds(X, low.size, alpha=self.alpha, target_weight=target_weight)
+            return cqr_interval(low, high, limit)
+        centre = self.predict(X)
+        limit = self.calibration_.thresholds(X, centre.size, alpha=self.alpha, target_weight=target_weight)
+        return absolute_interval(centre, limit)
+
+    def expected_coverage(self, *, random_state: Any = 0) -> CoverageEstimate:
+        """Return the coverage to expect in the target; see :func:`~steelyard.conformal.expected_coverage`."""
+        check_is_fitted(self, "calibration_")
+        return self.calibration_.coverage(alpha=self.alpha, random_state=random_state)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+    def _quantiles(self, X: Any) -> tuple[FloatArray, FloatArray]:
+        low, high = (np.asarray(model.predict(X), dtype=np.float64) for model in self.estimator_)
+        return np.minimum(low, high), np.maximum(low, high)
+
+
+def _at_quantile(estimator: Any, level: float) -> Any:
+    if "quantile" not in estimator.get_params():
+        raise LearnerError(
+            f"{type(estimator).__name__} has no parameter 'quantile', which nonconformity='cqr' sets; "
+            "use a model of quantiles such as HistGradientBoostingRegressor(loss='quantile', quantile=0.5)."
+        )
+    return clone(estimator).set_params(quantile=level)

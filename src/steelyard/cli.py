@@ -1,0 +1,447 @@
+"""The command line: parses, calls :func:`steelyard.audit`, prints.
+
+Whatever takes long to import is imported inside a command, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from steelyard._version import __version__
+from steelyard.errors import InconclusiveError, InputError, SteelyardError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from steelyard.auditing.gate import Condition
+    from steelyard.auditing.result import AuditResult
+    from steelyard.auditing.reveal import Revealed
+
+FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
+_REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on")
+_FLAGS = ("--quiet", "-q", "--help", "-h")
+
+app = typer.Typer(
+    name="steelyard",
+    help="For when the data you train on are not the data you face.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _ManyValues(TyperCommand):
+    """A command whose repeatable options also take several values in a row."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_options(args))
+
+
+def repeat_options(args: Sequence[str]) -> list[str]:
+    """Write ``--proba a b`` as ``--proba a --proba b``.
+
+    Only once TRAIN and LIVE have been given: before that, a second word could be either.
+
+    Examples
+    --------
+    >>> repeat_options(["train.csv", "live.csv", "--proba", "a", "b", "--seed", "1"])
+    ['train.csv', 'live.csv', '--proba', 'a', '--proba', 'b', '--seed', '1']
+    """
+    out: list[str] = []
+    tables, repeating, i = 0, "", 0
+    while i < len(args):
+        word = args[i]
+        i += 1
+        if word == "--":
+            return [*out, word, *args[i:]]
+        if word.startswith("-") and word != "-":
+            out.append(word)
+            repeating = word if word in _REPEATABLE and tables == 2 else ""
+            if "=" not in word and word not in _FLAGS and i < len(args):
+                out.append(args[i])
+                i += 1
+        elif repeating:
+            out += [repeating, word]
+        else:
+            tables += 1
+            out.append(word)
+    return out
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"steelyard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """For when the data you train on are not the data you face."""
+    del version
+
+
+def _option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False)
+
+
+def _table(text: str) -> Any:
+    return typer.Argument(help=text, show_default=False)
+
+
+_PROBA_HELP = "The deployed model's probability (several classes: one column a class)."
+_MODEL_HELP = "The model itself, saved by joblib. Loading it runs its code: name only one you trust."
+_JSON_HELP = "Also write the answer as JSON; - for stdout, with all else on stderr."
+_FAIL_HELP = "Exit with 1 if it holds, such as 'auc<0.80'."
+_Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the report.")]
+_Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+@app.command(cls=_ManyValues)
+def audit(
+    train: Annotated[str, _table("Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
+    live: Annotated[str, _table("The data you face, usually without labels.")],
+    target: Annotated[str, _option("--target", "COL", "The column of TRAIN to predict.")],
+    proba: Annotated[list[str] | None, _option("--proba", "COL", _PROBA_HELP)] = None,
+    prediction: Annotated[
+        str | None, _option("--prediction", "COL", "The deployed model's prediction.")
+    ] = None,
+    model: Annotated[Path | None, _option("--model", "FILE", _MODEL_HELP)] = None,
+    labels: Annotated[
+        str | None, _option("--labels", "FILE|COL", "LIVE's labels, if they have arrived.")
+    ] = None,
+    time_column: Annotated[str | None, _option("--time", "COL", "When each row of LIVE happened.")] = None,
+    every: Annotated[str | None, _option("--every", "day|week|month|N", "Estimate each such window.")] = None,
+    metric: Annotated[
+        list[str] | None, _option("--metric", "NAME", "Metrics (default: all that apply).")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Miscoverage of the prediction intervals or sets.")] = 0.1,
+    exclude: Annotated[list[str] | None, _option("--exclude", "COL", "Columns to leave out.")] = None,
+    positive: Annotated[
+        str | None, _option("--positive", "VALUE", "The positive one of two classes.")
+    ] = None,
+    weighting: Annotated[str, typer.Option(metavar="NAME|auto", help="How to weigh TRAIN's rows.")] = "auto",
+    out: _Out = Path("steelyard-report"),
+    json_out: Annotated[str | None, _option("--json", "FILE|-", _JSON_HELP)] = None,
+    fail_on: Annotated[list[str] | None, _option("--fail-on", "CONDITION", _FAIL_HELP)] = None,
+    seed: _Seed = 0,
+    quiet: _Quiet = False,
+) -> None:
+    """Say whether LIVE differs from TRAIN, how well the model does there, why, and what to do.
+
+    Exit codes: 0 fine, 1 a --fail-on condition holds, 2 wrong usage or input, 3 inconclusive.
+    """
+    errors = _console(stderr=True)
+    with _faults_said(errors):
+        conditions = _checked(fail_on or [], out, json_out, alpha)
+        metrics = list(metric or [])
+        if metrics:
+            metrics += [c.name for c in conditions if c.is_metric and c.name not in metrics]
+        with _TerminalProgress(errors, quiet=quiet) as progress:
+            from steelyard.auditing import audit as run_audit
+
+            result = run_audit(
+                train,
+                live,
+                target=target,
+                proba=tuple(proba or ()),
+                prediction=prediction,
+                model=model,
+                labels=labels,
+                time=time_column,
+                every=int(every) if every is not None and every.isdecimal() else every,
+                metrics=tuple(metrics) or None,
+                alpha=alpha,
+                exclude=tuple(exclude or ()),
+                positive=positive,
+                weighting=weighting,
+                seed=seed,
+                progress=progress,
+            )
+        answers = errors if json_out == "-" else _console()
+        _write_all(result, out, None if json_out == "-" else json_out, answers, quiet=quiet)
+        if json_out == "-":
+            typer.echo(_json(result))
+        code = _judged(conditions, result, errors, quiet=quiet)
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = False) -> None:
+    """Audit the census extract that ships with steelyard, then score the estimates on the labels."""
+    errors = _console(stderr=True)
+    with _faults_said(errors):
+        _checked([], out, None, 0.1)
+        with _TerminalProgress(errors, quiet=quiet) as progress:
+            from steelyard.auditing import audit as run_audit
+            from steelyard.auditing.model import with_output
+            from steelyard.auditing.read import read_tables
+            from steelyard.auditing.reveal import reveal
+            from steelyard.datasets import census_paths
+
+            train, live, labels = census_paths()
+            question: dict[str, Any] = {"target": "employed", "proba": ("score",)}
+            result = run_audit(train, live, **question, seed=seed, progress=progress)
+        answers = _console()
+        _write_all(result, out, None, answers, quiet=quiet)
+        tables = with_output(read_tables(train, live, **question, labels=labels))
+        if not quiet:
+            answers.print("\nLIVE's labels, which the audit did not see, are now revealed:")
+            answers.print(_revealed_table(reveal(result.performance, tables)))
+
+
+@app.command()
+def methods(
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="Words to look for.", show_default=False)
+    ] = None,
+) -> None:
+    """List the methods of the library: name, room, and the papers they come from."""
+    from rich.table import Table
+
+    from steelyard.methods import METHODS
+
+    words = (query or "").lower().split()
+    found = [
+        m
+        for m in METHODS
+        if all(w in f"{m.name} {m.room} {m.summary} {' '.join(map(str, m.ids))}".lower() for w in words)
+    ]
+    console = _console()
+    if not found:
+        console.print(
+            "No method matches. `steelyard methods` lists all." if words else "No method is listed."
+        )
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Method", "Room", "Papers", "What it does"):
+        table.add_column(name, no_wrap=name == "Method")
+    for m in found:
+        table.add_row(m.name, m.room, ", ".join(map(str, m.ids)), m.summary)
+    console.print(table)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    # Piped output is read by programs or in a log: no reason to break its lines at 80.
+    width = None if stream.isatty() else 120
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+@contextmanager
+def _faults_said(errors: Console) -> Iterator[None]:
+    """Turn every expected failure into one line a fault and the right exit code."""
+    try:
+        with warnings.catch_warnings():
+            # What a warning would say stands in the findings.
+            warnings.simplefilter("ignore")
+            yield
+    except InputError as error:
+        _say(errors, error.faults)
+        raise typer.Exit(WRONG_INPUT) from None
+    except InconclusiveError as error:
+        _say(errors, (f"inconclusive: {error}",))
+        raise typer.Exit(INCONCLUSIVE) from None
+    except SteelyardError as error:
+        _say(errors, (str(error),))
+        raise typer.Exit(WRONG_INPUT) from None
+    except BrokenPipeError:
+        # Whoever read the output has gone; there is nobody left to tell.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FINE) from None
+    except OSError as error:
+        _say(errors, (_system_fault(error),))
+        raise typer.Exit(WRONG_INPUT) from None
+    except KeyboardInterrupt:
+        _say(errors, ("interrupted; nothing was written",))
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _say(errors: Console, faults: Sequence[str]) -> None:
+    for fault in faults:
+        errors.print(f"steelyard: {' '.join(fault.split())}", markup=False, soft_wrap=True)
+
+
+def _system_fault(error: OSError) -> str:
+    where = f"'{error.filename}'" if error.filename else "a file"
+    return (
+        f"cannot write {where}: {error.strerror or error}; free space or choose another place (--out, --json)"
+    )
+
+
+def _checked(fail_on: Sequence[str], out: Path, json_out: str | None, alpha: float) -> list[Condition]:
+    """See before any work that the conditions can be read and the output written."""
+    from steelyard.auditing.gate import Condition
+
+    faults: list[str] = []
+    conditions = []
+    for text in fail_on:
+        try:
+            conditions.append(Condition.parse(text))
+        except InputError as error:
+            faults += error.faults
+    if not 0 < alpha < 1:
+        faults.append(f"--alpha {alpha:g} is not between 0 and 1; 0.1 gives intervals for 90% of rows")
+    if out.exists() and not out.is_dir():
+        faults.append(f"--out '{out}' is a file; name a directory")
+    else:
+        faults += _unwritable(out.parent, f"--out '{out}'")
+    if json_out not in (None, "-"):
+        path = Path(str(json_out))
+        if path.is_dir():
+            faults.append(f"--json '{path}' is a directory; name a file")
+        elif not path.parent.is_dir():
+            faults.append(f"--json '{path}': there is no directory '{path.parent}'; make it first")
+        else:
+            faults += _unwritable(path.parent, f"--json '{path}'")
+    if faults:
+        raise InputError(faults)
+    return conditions
+
+
+def _unwritable(directory: Path, what: str) -> list[str]:
+    """Return why nothing can be written in a directory, or in the nearest one that exists above it."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    if not directory.is_dir():
+        return [f"{what}: '{directory}' is a file, so no directory can be made in it; choose another place"]
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".steelyard-", dir=directory))
+    except OSError as error:
+        return [f"{what} cannot be written: {error.strerror} in '{directory}'; choose another place"]
+    return []
+
+
+def _json(result: AuditResult) -> str:
+    return json.dumps(result.to_dict(), indent=2, allow_nan=False)
+
+
+def _write_all(
+    result: AuditResult, out: Path, json_file: str | None, answers: Console, *, quiet: bool
+) -> None:
+    """Write the report and the JSON, whole or not at all, and print the answer even if that fails."""
+    from steelyard.auditing.terminal import summary
+
+    try:
+        where = result.save(out)
+        if json_file is not None:
+            _write_whole(Path(json_file), _json(result) + "\n")
+    except OSError:
+        if not quiet:
+            answers.print(summary(result))
+        raise
+    if not quiet:
+        answers.print(summary(result))
+        answers.print(f"\nReport: {where / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner reads; a result is an ordinary file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _judged(conditions: list[Condition], result: AuditResult, errors: Console, *, quiet: bool) -> int:
+    from steelyard.auditing.gate import Gate
+
+    gate = Gate.judge(conditions, result)
+    if not quiet:
+        _say(errors, gate.reasons)
+    return gate.exit_code
+
+
+def _revealed_table(rows: Sequence[Revealed]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Metric", "Carried over", "Estimate", "95% interval", "Actual", "Inside?"):
+        table.add_column(name, justify="left" if name == "Metric" else "right")
+    for row in rows:
+        interval = "-" if row.low is None or row.high is None else f"{row.low:.4f} to {row.high:.4f}"
+        inside = "-" if row.inside is None else "yes" if row.inside else "no"
+        table.add_row(row.metric, _four(row.naive), _four(row.estimate), interval, _four(row.actual), inside)
+    return table
+
+
+def _four(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+class _TerminalProgress:
+    """Steps and their seconds on a terminal's stderr; nothing elsewhere, or if asked to be quiet."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._live: Any = None
+        if console.is_terminal and not quiet:
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._live = Progress(
+                SpinnerColumn(finished_text="✓"),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+
+    def __enter__(self) -> _TerminalProgress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Show a step as running until the context ends."""
+        if self._live is None:
+            yield
+            return
+        task = self._live.add_task(name, total=1)
+        started = time.monotonic()
+        yield
+        self._live.update(task, completed=1, description=f"{name} ({time.monotonic() - started:.1f} s)")
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``steelyard``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A log in ASCII gets question marks instead of an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()

@@ -134,10 +134,12 @@ def binary() -> AuditResult:
         advice=(
             Advice(
                 "Retrain with the weights in weights.parquet",
-                "a model fitted with them is expected to reach an accuracy of 0.804 on LIVE, 0.013 more than now",
+                "a model fitted with them is expected to reach an accuracy of 0.804 on LIVE, "
+                "0.013 more than now",
             ),
             Advice(
-                "Label about 200 of the LIVE rows that TRAIN does not cover (age > 71 and hours_per_week < 12)",
+                "Label about 200 of the LIVE rows that TRAIN does not cover "
+                "(age > 71 and hours_per_week < 12)",
                 "2.1% of LIVE lies there, and no estimate speaks for it",
             ),
         ),
@@ -145,7 +147,8 @@ def binary() -> AuditResult:
             Finding(
                 "new-category",
                 "warning",
-                "mobility: LIVE has 1 category that TRAIN lacks (moved abroad, 31 rows). It is treated as missing.",
+                "mobility: LIVE has 1 category that TRAIN lacks (moved abroad, 31 rows). "
+                "It is treated as missing.",
             ),
             Finding("identifier", "info", "person_id: every value differs, so the column is left out."),
             Finding(
@@ -269,7 +272,8 @@ def inconclusive() -> AuditResult:
         advice=(
             Advice(
                 "Label rows of LIVE where year > 2016",
-                "the data cannot tell how the model does there; 200 labels would give its accuracy to within 0.06",
+                "the data cannot tell how the model does there; "
+                "200 labels would give its accuracy to within 0.06",
             ),
         ),
         findings=(Finding("inconclusive-overlap", "error", reason), *base.findings),
@@ -351,7 +355,7 @@ def wide(columns: int = 200) -> AuditResult:
         shift=replace(
             base.shift,
             features=tuple(
-                FeatureShift(n, 0.6 / (1 + i), min(1.0, 1e-9 * 1.3**i)) for i, n in enumerate(names)
+                FeatureShift(n, 0.6 / (1 + i), min(1.0, 1e-9 * (1 + i) ** 4)) for i, n in enumerate(names)
             ),
         ),
         weights=replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from steelyard.auditing import figures, wording
 from steelyard.auditing.figures import Mark, Scale
@@ -80,6 +80,11 @@ def _said(name: str, value: str) -> str:
 
 def _or_none(value: float | None, digits: int) -> str | None:
     return None if value is None else number(value, digits)
+
+
+def name(text: str) -> Markup:
+    """Return a column's name, cut, that may break after each underscore."""
+    return Markup(escape(wording.short(text)).replace("_", Markup("_<wbr>")))
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
@@ -156,7 +161,7 @@ def _balance(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
         words = f"{wording.short(b['name'])}: {number(b['before'], 2)} before, {number(b['after'], 2)} after"
         marks = [Mark(b["before"], "hollow"), Mark(b["after"])]
         rows.append({**b, "figure": figures.dots(scale, marks, words, reference=(-0.1, 0.1))})
-    off = sum(1 for b in ordered if b["after"] is None or abs(b["after"]) > 0.1)
+    off = sum(1 for b in ordered if b["after"] is not None and abs(b["after"]) > 0.1)
     return {"rows": rows, "more": cut["more"], "scale": scale, "off": off, "count": len(ordered)}
 
 
@@ -217,7 +222,8 @@ def _performance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rows": out,
         "more": max(len(rows) - TOP, 0),
         "methods": methods,
-        "measured": any(r["live_actual"] is not None for r in rows),
+        "measured": (measured := any(r["live_actual"] is not None for r in rows)),
+        "drawn": bool(methods) or measured,  # a training figure alone has nothing to stand beside
     }
 
 
@@ -363,8 +369,7 @@ def _assumptions(audit: Mapping[str, Any]) -> list[str]:
         outside = wording.percent(weights["outside_support"])
         out.append(
             "Every kind of LIVE row also occurs in TRAIN. "
-            f"{outside} of LIVE was found where TRAIN has next to no rows; "
-            "no figure here speaks for those rows."
+            f"This fails for {outside} of LIVE; no figure here speaks for those rows."
         )
     out.append("Rows are independent of one another, within each table and between them.")
     if any(row["live_estimate"] is not None for row in audit["performance"]):

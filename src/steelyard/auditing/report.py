@@ -177,6 +177,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         number=page.number,
+        name=page.name,
         percent=wording.percent,
         p=wording.p_value,
         pvalue=lambda p: wording.p_value(p).removeprefix("p = ").removeprefix("p "),

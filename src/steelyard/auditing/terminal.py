@@ -91,9 +91,7 @@ def _metrics(rows: list[Mapping[str, Any]]) -> Table:
         cells = [
             _plain(wording.short(wording.title(wording.metric_name(row["metric"])), 24)),
             Text(wording.number(row["naive"], digits)),
-            Text(wording.number(row["live_estimate"], digits), "bold")
-            if known
-            else Text("inconclusive", "italic"),
+            Text(estimate, "bold" if known else "italic"),
             Text(wording.interval(row["low"], row["high"], digits)),
         ]
         if measured:
@@ -129,7 +127,8 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
 
 def _weights(weights: Mapping[str, Any]) -> str:
     k = weights["pareto_k"]
-    text = f"worth {wording.number(weights['ess'], 0)} rows ({wording.percent(weights['ess_fraction'])} of TRAIN)"
+    share = wording.percent(weights["ess_fraction"])
+    text = f"worth {wording.number(weights['ess'], 0)} rows ({share} of TRAIN)"
     text += f", Pareto k {k:.2f}" if k is not None else ", Pareto k not measured"
     return f"{text}, {wording.percent(weights['outside_support'])} of LIVE uncovered"
 

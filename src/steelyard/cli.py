@@ -103,8 +103,8 @@ def _option(name: str, metavar: str, text: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, show_default=False)
 
 
-def _table(text: str) -> Any:
-    return typer.Argument(help=text, show_default=False)
+def _table(name: str, text: str) -> Any:
+    return typer.Argument(metavar=name, help=text, show_default=False)
 
 
 _PROBA_HELP = "The deployed model's probability (several classes: one column a class)."
@@ -118,8 +118,8 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only."
 
 @app.command(cls=_ManyValues)
 def audit(
-    train: Annotated[str, _table("Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
-    live: Annotated[str, _table("The data you face, usually without labels.")],
+    train: Annotated[str, _table("TRAIN", "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
+    live: Annotated[str, _table("LIVE", "The data you face, usually without labels.")],
     target: Annotated[str, _option("--target", "COL", "The column of TRAIN to predict.")],
     proba: Annotated[list[str] | None, _option("--proba", "COL", _PROBA_HELP)] = None,
     prediction: Annotated[

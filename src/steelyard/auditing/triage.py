@@ -272,7 +272,9 @@ def unit_change(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark |
     best = int(np.argmin(distances))
     # Quantiles of n rows are uncertain by about 1/sqrt(n) of a standard deviation.
     tolerance = _NOT_A_UNIT + 1 / math.sqrt(min(train.count, live.count))
-    if distances[best] > tolerance or as_is < max(0.5, 5 * distances[best]):
+    # Ordinary drift may well scale a column by 1.6, but not by ten: small factors need a clear gap.
+    gap = 1.0 if 0.1 < _UNITS[best][0] < 10 else 0.5
+    if distances[best] > tolerance or as_is < max(gap, 5 * distances[best]):
         return None
     sign = _UNITS[best][0] < 0
     text = (

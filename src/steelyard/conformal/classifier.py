@@ -45,7 +45,8 @@ class SplitConformalClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         latter with large sets made rarer.
     randomize : bool
         Whether ``"aps"`` and ``"raps"`` draw a uniform for each row, for exact in
-        place of conservative coverage. Sets may then be empty.
+        place of conservative coverage; sets may then be empty. Without it two
+        classes get full sets wherever the error rate exceeds ``alpha``.
     penalty, free_ranks : float, int
         Of ``"raps"``: what each rank past the first ``free_ranks`` adds.
     random_state : int, Generator, RandomState or None
@@ -92,7 +93,7 @@ class SplitConformalClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         alpha: float = 0.1,
         weighting: Any = None,
         nonconformity: Literal["lac", "aps", "raps"] = "aps",
-        randomize: bool = False,
+        randomize: bool = True,
         penalty: float = 0.01,
         free_ranks: int = 1,
         random_state: Any = None,

@@ -112,8 +112,8 @@ def expected_coverage(
     The standard error is that of a self-normalised weighted mean, from its
     influence values ``w (covered - value) / sum(w)``; deals share the rows, so
     their variances are averaged and not divided. The interval is Wilson's with the
-    number of rows that would give that standard error, so that it stays in [0, 1]
-    and does not collapse when all rows are covered. It speaks of the coverage that
+    number of rows that would give that standard error, at most ``ess``, so that it
+    stays in [0, 1] and does not collapse when all rows are covered. It speaks of the coverage that
     these calibration rows will reach, and takes the weights as given: where
     they are wrong in a way that only labels could show, it cannot know. Scores and
     weights that evaluate themselves average close to ``1 - alpha`` by
@@ -172,7 +172,8 @@ def _summary(hits: npt.NDArray[np.bool_], share: FloatArray, ess: float, level: 
     value = min(float(values.mean()), 1.0)
     variance = float(np.mean(((hits - values[:, None]) ** 2) @ share**2))
     spread = value * (1.0 - value)
-    rows = spread / variance if variance > 0 and spread > 0 else ess
+    # Where all misses fall on light rows the variance looks small for want of heavy misses: cap by the ESS.
+    rows = min(spread / variance, ess) if variance > 0 and spread > 0 else ess
     z = float(norm.ppf(0.5 + level / 2))
     centre = (value + z**2 / (2 * rows)) / (1 + z**2 / rows)
     reach = z / (1 + z**2 / rows) * float(np.sqrt(spread / rows + (z / (2 * rows)) ** 2))

@@ -168,7 +168,10 @@ def aps_scores(proba: Any, *, uniforms: Any = None) -> FloatArray:
         Probabilities of the classes; rows sum to one.
     uniforms : array of shape (n,), optional
         One uniform a row: the class itself then counts with that share of its
-        probability, which makes coverage exact in place of conservative.
+        probability, which makes coverage exact in place of conservative. Without
+        them the least likely class of every row scores one: where that is the true
+        class in more than ``alpha`` of the rows, as with two classes whenever the
+        error rate exceeds ``alpha``, every set holds every class.
 
     Returns
     -------
@@ -229,6 +232,7 @@ def raps_scores(proba: Any, *, uniforms: Any = None, penalty: float = 0.01, free
     order = np.argsort(-p, axis=1, kind="stable")
     ranked = np.take_along_axis(p, order, axis=1)
     total = np.cumsum(ranked, axis=1)
+    total[:, -1] = 1.0  # the sum rounds differently from row to row, which would break ties at random
     if uniforms is not None:
         total = total - (1.0 - as_vector(uniforms, n=len(p), name="uniforms"))[:, None] * ranked
     total = total + penalty * np.maximum(np.arange(1, p.shape[1] + 1) - free, 0)

@@ -105,21 +105,23 @@ def conformal_thresholds(
 def _on_one_scale(
     sample_weight: Any, target_weight: Any, n: int, log_weights: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Divide both weights by the largest calibration weight, so that sums cannot overflow."""
-    log_w = as_vector(sample_weight, n=n, name="sample_weight")
-    log_v = np.asarray(target_weight, dtype=np.float64)
-    if np.isnan(log_v).any():
-        raise InputError(f"target_weight has {int(np.isnan(log_v).sum())} missing values (NaN).")
+    """Divide both weights by about the largest calibration weight, so that sums cannot overflow."""
+    w = as_vector(sample_weight, n=n, name="sample_weight")
+    v = np.asarray(target_weight, dtype=np.float64)
+    if np.isnan(v).any():
+        raise InputError(f"target_weight has {int(np.isnan(v).sum())} missing values (NaN).")
     if not log_weights:
-        for name, w in (("sample_weight", log_w), ("target_weight", log_v)):
-            if (w < 0).any():
+        for name, values in (("sample_weight", w), ("target_weight", v)):
+            if (values < 0).any():
                 raise InputError(f"{name} has negative values; a weight is a density ratio, 0 or more.")
-        with np.errstate(divide="ignore"):
-            log_w, log_v = np.log(log_w), np.log(log_v)
-    top = log_w.max()
+    top = w.max()
     if top == np.inf:
         raise InputError("sample_weight has infinite values; a calibration row cannot have infinite weight.")
-    if top == -np.inf:
+    if top == (-np.inf if log_weights else 0.0):
         raise InputError("sample_weight sums to zero; at least one calibration row must count.")
-    with np.errstate(over="ignore"):
-        return np.exp(log_w - top), np.exp(log_v - top)
+    with np.errstate(over="ignore", under="ignore"):
+        if log_weights:
+            return np.exp(w - top), np.exp(v - top)
+        # A power of two divides without rounding, so that ties between sums stay ties.
+        exponent = -np.frexp(top)[1]
+        return np.ldexp(w, exponent), np.ldexp(v, exponent)

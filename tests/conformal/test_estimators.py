@@ -160,6 +160,22 @@ def test_integer_sample_weight_is_repeated_rows():
     np.testing.assert_allclose(first, repeated.predict_interval(X_new))
 
 
+def test_importance_weights_multiply_sample_weight():
+    X, y, X_cal, y_cal, X_new, _ = tilted(n=80)
+    counts = np.random.default_rng(1).integers(0, 4, size=80)
+    model = SplitConformalRegressor(Ridge(), weighting=ExactTilt()).fit(X, y)
+    model.conformalize(X_cal, y_cal, X_target=X_new, sample_weight=counts)
+    first = model.predict_interval(X_new)
+    model.conformalize(np.repeat(X_cal, counts, axis=0), np.repeat(y_cal, counts), X_target=X_new)
+    np.testing.assert_allclose(first, model.predict_interval(X_new))
+
+
+def test_quantile_models_sit_at_half_alpha_from_each_end():
+    X, y, *_ = tilted()
+    model = SplitConformalRegressor(QuantileRegressor(alpha=0.0), alpha=0.2, nonconformity="cqr").fit(X, y)
+    assert [m.quantile for m in model.estimator_] == [0.1, 0.9]
+
+
 @pytest.mark.parametrize(
     "model",
     [SplitConformalRegressor(KNeighborsRegressor()), SplitConformalClassifier(KNeighborsClassifier())],
@@ -321,6 +337,15 @@ def test_two_classes_need_the_uniforms():
         sizes[randomize] = model.predict_set(s.X_target).sum(axis=1).mean()
     assert sizes[False] == 2.0
     assert sizes[True] < 1.75
+
+
+def test_calibration_and_test_rows_draw_different_uniforms():
+    _, train, cal, _ = three_classes()
+    model = SplitConformalClassifier(LogisticRegression(), random_state=0).fit(*train).conformalize(*cal)
+    own = label_scores(aps_scores(model.predict_proba(cal[0])), np.searchsorted(model.classes_, cal[1]))
+    shares = [model._scores(cal[0], stream=k).max(axis=1) for k in (0, 1)]
+    assert abs(np.corrcoef(*shares)[0, 1]) < 0.4 < np.corrcoef(shares[0], shares[0])[0, 1]
+    assert (model.calibration_.scores <= own + 1e-12).all()
 
 
 def test_empty_sets_can_be_filled():

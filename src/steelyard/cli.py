@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -307,7 +307,7 @@ def _checked(fail_on: Sequence[str], out: Path, json_out: str | None, alpha: flo
     if out.exists() and not out.is_dir():
         faults.append(f"--out '{out}' is a file; name a directory")
     else:
-        faults += _unwritable(out.parent, f"--out '{out}'")
+        faults += _unwritable(out if out.exists() else out.parent, f"--out '{out}'")
     if json_out not in (None, "-"):
         path = Path(str(json_out))
         if path.is_dir():
@@ -345,9 +345,8 @@ def _write_all(
     from steelyard.auditing.terminal import summary
 
     try:
-        where = result.save(out)
-        if json_file is not None:
-            _write_whole(Path(json_file), _json(result) + "\n")
+        with _whole(Path(json_file), _json(result)) if json_file is not None else nullcontext():
+            where = result.save(out)
     except OSError:
         if not quiet:
             answers.print(summary(result))
@@ -357,17 +356,20 @@ def _write_all(
         answers.print(f"\nReport: {where / 'report.html'}", markup=False, soft_wrap=True)
 
 
-def _write_whole(path: Path, text: str) -> None:
+@contextmanager
+def _whole(path: Path, text: str) -> Iterator[None]:
+    """Write a file beside its place, and move it there if the body succeeds."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner reads; a result is an ordinary file.
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(name, 0o666 & ~mask)
+        yield
         os.replace(name, path)
     except BaseException:
         with suppress(OSError):

@@ -151,7 +151,7 @@ def test_false_alarms_are_rare_under_strong_drift():
         scale, offset = rng.uniform(0.7, 1.4), rng.uniform(-0.5, 0.5)
         shape = rng.gamma if seed % 2 else rng.weibull
         found += len(judge(shape(2.0, size=300), offset + scale * shape(2.0, size=300)).findings)
-    # The columns are scaled by up to 1.4 and moved besides; a factor of 1.6 is then within reach at times: 1%.
+    # Scaled by up to 1.4 and moved besides, a column now and then looks like miles in kilometres: 1%.
     assert found <= 2
 
 

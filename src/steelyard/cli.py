@@ -181,7 +181,7 @@ def audit(
         _write_all(result, out, None if json_out == "-" else json_out, answers, quiet=quiet)
         if json_out == "-":
             typer.echo(_json(result))
-        code = _judged(conditions, result, errors, quiet=quiet)
+        code = _judged(conditions, result, errors)
     raise typer.Exit(code)
 
 
@@ -377,12 +377,11 @@ def _whole(path: Path, text: str) -> Iterator[None]:
         raise
 
 
-def _judged(conditions: list[Condition], result: AuditResult, errors: Console, *, quiet: bool) -> int:
+def _judged(conditions: list[Condition], result: AuditResult, errors: Console) -> int:
     from steelyard.auditing.gate import Gate
 
     gate = Gate.judge(conditions, result)
-    if not quiet:
-        _say(errors, gate.reasons)
+    _say(errors, gate.reasons)
     return gate.exit_code
 
 

@@ -77,7 +77,7 @@ def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFram
     except pl.exceptions.PolarsError as error:
         faults.append(f"{side}: the files of '{source}' do not fit together: {_first_line(error)}")
         return None
-    return _with_rows(frame, f"{side} ('{source}')", faults)
+    return _with_rows(frame, f"{side}: '{source}'", faults)
 
 
 def _expand(source: str | Path, side: str, faults: list[str]) -> list[Path] | None:

@@ -27,13 +27,11 @@ _HOME = {
 }
 _ROOMS = (
     "auditing",
-    "calibration",
     "conformal",
     "datasets",
     "divergences",
     "evaluation",
     "explain",
-    "losses",
     "montecarlo",
     "numerics",
     "weighting",

@@ -1,5 +1,6 @@
 """What is the error where there are no labels; why did it change; how far can a metric be trusted."""
 
+from steelyard.evaluation.attribution import ChangeAttribution, Mechanism, attribute_change, group_features
 from steelyard.evaluation.confidence import confidence_based, recalibrate
 from steelyard.evaluation.estimates import (
     Estimate,
@@ -9,19 +10,33 @@ from steelyard.evaluation.estimates import (
 )
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
 from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
+from steelyard.evaluation.specification import (
+    SpecificationTest,
+    WeightingGain,
+    specification_test,
+    weighting_gain,
+)
 
 __all__ = [
     "METRICS",
+    "ChangeAttribution",
     "Estimate",
     "ExpectedOutcome",
+    "Mechanism",
     "Metric",
     "Outputs",
+    "SpecificationTest",
+    "WeightingGain",
+    "attribute_change",
     "confidence_based",
     "doubly_robust",
     "expected_outcome",
     "get_metric",
+    "group_features",
     "importance_weighted",
     "outcome_columns",
     "plug_in",
     "recalibrate",
+    "specification_test",
+    "weighting_gain",
 ]

@@ -1,0 +1,225 @@
+"""Step 7: what to do, each with its reason and number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from steelyard.auditing.estimate import Estimated
+from steelyard.auditing.result import Advice, Performance
+from steelyard.auditing.shift import Detected
+from steelyard.auditing.tables import Tables
+from steelyard.auditing.weigh import Weighed
+from steelyard.evaluation import METRICS, recalibrate
+from steelyard.evaluation.specification import WeightingGain, weighting_gain
+from steelyard.numerics import as_generator, deal_folds, draw_seed
+
+FloatArray = npt.NDArray[np.float64]
+
+MAX_ROWS = 20_000
+# A gain below this share of the loss is not worth a new model, however certain.
+WORTHWHILE = 0.01
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Each TRAIN row's held-out loss under the model as it is and under what could replace it."""
+
+    rows: npt.NDArray[np.int64]
+    deployed: FloatArray | None
+    plain: FloatArray
+    weighted: FloatArray
+    recalibrated: FloatArray | None
+    name: str
+
+
+def advise(
+    tables: Tables, found: Detected, weighed: Weighed, estimated: Estimated, *, seed: int
+) -> tuple[Advice, ...]:
+    """Say what to do: most useful first."""
+    if not weighed.trusted:
+        return (
+            _label_next(tables, weighed, estimated),
+            Advice(
+                "Do not rely on any figure for LIVE yet",
+                "The data cannot tell how good the model is there: " + weighed.findings[0].text,
+            ),
+        )
+    kind = found.shift.kind
+    if kind == "concept":
+        return (
+            Advice(
+                "Retrain with LIVE's labels",
+                "The relation between the target and the columns changed, so weights on TRAIN cannot help: "
+                + next(f.text for f in found.findings if f.id == "concept-shift"),
+            ),
+        )
+    worse = _worse(estimated.performance)
+    advice: list[Advice] = []
+    if weighed.report.method == "none":
+        advice.append(_unmoved(found))
+        return tuple(advice)
+    losses = _losses(tables, weighed, seed)
+    weights = weighed.weights[losses.rows]
+    advice += _replacements(losses, weights)
+    if not any(a.action.startswith(("Retrain", "Recalibrate")) for a in advice):
+        headline = (
+            f"{worse.metric} is estimated at {worse.live_estimate:.3g} on LIVE against {worse.naive:.3g} on "
+            "TRAIN, but that is what LIVE's rows are like: no retraining on TRAIN's rows would do better there."
+            if worse is not None and worse.live_estimate is not None and worse.naive is not None
+            else "LIVE differs, but the model is estimated to do as well there as on TRAIN."
+        )
+        action = "Keep the model, and expect the estimate above" if worse else "Nothing to do"
+        advice.insert(0, Advice(action, headline))
+    if weighed.report.outside_support >= 0.01 or worse is not None:
+        advice.append(_label_next(tables, weighed, estimated))
+    return tuple(advice)
+
+
+def _unmoved(found: Detected) -> Advice:
+    detectable = found.shift.detectable_auc
+    limit = f" A shift with an AUC of {detectable:.2f} or more would have been seen." if detectable else ""
+    return Advice("Nothing to do", f"No difference between TRAIN and LIVE was found.{limit}")
+
+
+def _worse(rows: tuple[Performance, ...]) -> Performance | None:
+    """Return the first metric whose whole interval is worse than on TRAIN."""
+    for row in rows:
+        if row.naive is None or row.low is None or row.high is None:
+            continue
+        if row.high < row.naive if METRICS[row.metric].greater_is_better else row.low > row.naive:
+            return row
+    return None
+
+
+def _replacements(losses: _Losses, weights: FloatArray) -> list[Advice]:
+    """Compare the model with its recalibration and with new models, weighted and not."""
+    advice = []
+    weighting = weighting_gain(losses.plain, losses.weighted, weights=weights)
+    new = losses.weighted if weighting.helps else losses.plain
+    if losses.deployed is not None:
+        base = float(np.average(losses.deployed, weights=weights))
+        retraining = weighting_gain(losses.deployed, new, weights=weights)
+        if losses.recalibrated is not None:
+            gain = weighting_gain(losses.deployed, losses.recalibrated, weights=weights)
+            if _matters(gain, base) and gain.gain > 0.5 * retraining.gain:
+                advice.append(
+                    Advice(
+                        "Recalibrate the model's probabilities on weighted TRAIN rows",
+                        f"On LIVE that is expected to lower the {losses.name} {_by(gain, base)}.",
+                    )
+                )
+        if _matters(retraining, base) and not advice:
+            action = "Retrain with these weights" if weighting.helps else "Retrain on TRAIN, without weights"
+            advice.append(
+                Advice(
+                    action, f"On LIVE that is expected to lower the {losses.name} {_by(retraining, base)}."
+                )
+            )
+    base = float(np.average(losses.plain, weights=weights))
+    if weighting.helps and _matters(weighting, base):
+        if not any(a.action == "Retrain with these weights" for a in advice):
+            advice.append(
+                Advice(
+                    "Retrain with these weights",
+                    f"Against unweighted training that is expected to lower the {losses.name} on LIVE "
+                    f"{_by(weighting, base)}.",
+                )
+            )
+    else:
+        certainty = "raise" if weighting.high < 0 else "not clearly change"
+        advice.append(
+            Advice(
+                "Do not weight the training",
+                f"Weighted training would {certainty} the {losses.name} on LIVE ({weighting.gain:+.2g} lower, "
+                f"95% {weighting.low:+.2g} to {weighting.high:+.2g}): the model fits well enough where LIVE is, "
+                "and weights would only add noise.",
+            )
+        )
+    return advice
+
+
+def _matters(gain: WeightingGain, base: float) -> bool:
+    return gain.low > 0 and gain.gain > WORTHWHILE * base
+
+
+def _by(gain: WeightingGain, base: float) -> str:
+    return f"by {gain.gain / base:.1%} (95% {gain.low / base:.1%} to {gain.high / base:.1%})"
+
+
+def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
+    """Cross-fit a boosted model with and without weights, and recalibrate the deployed one."""
+    rng = as_generator(seed)
+    n = len(tables.y)
+    rows = np.sort(rng.choice(n, size=min(n, MAX_ROWS), replace=False))
+    X, y, w = tables.X[rows], tables.y[rows], weighed.weights[rows]
+    classes = tables.classes
+    n_folds = 3
+    fold = deal_folds(len(rows), n_folds, rng, strata=None if classes is None else y)
+    plain, weighted = np.empty(len(rows)), np.empty(len(rows))
+    recalibrated = None
+    proba = None if tables.output is None else tables.output.proba
+    if proba is not None:
+        recalibrated = np.empty(len(rows))
+    for k in range(n_folds):
+        train, test = fold != k, fold == k
+        settings = {
+            "categorical_features": tables.categorical if tables.categorical.any() else None,
+            "early_stopping": train.sum() >= 500,
+            "max_leaf_nodes": 15 if train.sum() < 5_000 else 31,
+            "max_iter": 150 if train.sum() >= 500 else 40,
+            "random_state": draw_seed(rng),
+        }
+        for out, weight in ((plain, None), (weighted, w[train])):
+            if classes is None:
+                model = HistGradientBoostingRegressor(**settings).fit(
+                    X[train], y[train], sample_weight=weight
+                )
+                out[test] = (model.predict(X[test]) - y[test]) ** 2
+            else:
+                model = HistGradientBoostingClassifier(**settings)
+                model.fit(X[train], y[train].astype(int), sample_weight=weight)
+                likely = np.zeros((int(test.sum()), len(classes)))
+                likely[:, model.classes_] = model.predict_proba(X[test])
+                out[test] = _squared(likely, y[test])
+        if recalibrated is not None and proba is not None:
+            part = proba[rows]
+            again = recalibrate(part[train], y[train], part[test], sample_weight=w[train])
+            recalibrated[test] = _squared(again, y[test])
+    deployed = None
+    if proba is not None:
+        deployed = _squared(proba[rows], y)
+    elif tables.output is not None and tables.output.value is not None:
+        deployed = (tables.output.value[rows] - y) ** 2
+    name = "squared error" if classes is None else "Brier score"
+    return _Losses(rows, deployed, plain, weighted, recalibrated, name)
+
+
+def _squared(proba: FloatArray, y: FloatArray) -> FloatArray:
+    """Return each row's Brier score."""
+    if proba.shape[1] == 2:
+        return np.asarray((proba[:, 1] - y) ** 2)
+    return np.asarray(np.sum((proba - np.eye(proba.shape[1])[y.astype(int)]) ** 2, axis=1))
+
+
+def _label_next(tables: Tables, weighed: Weighed, estimated: Estimated) -> Advice:
+    """Name the rows of LIVE whose labels would tell most: uncovered first, then uncertain ones."""
+    expected = estimated.expected.target
+    if tables.task == "regression":
+        doubt = np.sqrt(np.maximum(expected[:, 2], 0))
+        why = "whose errors are expected to be largest"
+    else:
+        doubt = 1 - expected.max(axis=1)
+        why = "of which the expected label is least certain"
+    rarity = weighed.weights_live / (weighed.weights_live + 1)
+    order = np.argsort(-(doubt * rarity), kind="stable")
+    first = ", ".join(str(int(i)) for i in order[:8])
+    where = f" Start where {weighed.regions[0]}." if weighed.regions else ""
+    return Advice(
+        "Label rows of LIVE next",
+        f"Those least like TRAIN {why}: rows {first}, and on.{where} A hundred labels drawn at random would "
+        "test the estimate itself.",
+    )

@@ -1,0 +1,70 @@
+"""The two classifiers that tell LIVE from TRAIN: an additive one and a boosted one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from steelyard.numerics.design import additive_design
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class QuietLogistic(LogisticRegression):  # type: ignore[misc]
+    """Logistic regression that may stop early: for nuisance fits whose held-out score is checked anyway."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> QuietLogistic:
+        """Fit, without the warning that the last digits had not converged."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            super().fit(X, y, sample_weight=sample_weight)
+        return self
+
+
+def additive_classifier(categorical: BoolArray, *, n_knots: int = 5) -> Any:
+    """Return a logistic regression on splines and indicators."""
+    return make_pipeline(
+        additive_design(categorical, n_knots=n_knots), QuietLogistic(C=0.3, max_iter=60, tol=1e-3)
+    )
+
+
+def boosted_classifier(categorical: BoolArray, *, n_rows: int, seed: int | None = None) -> Any:
+    """Return gradient boosting sized for ``n_rows``; small samples get small trees."""
+    return HistGradientBoostingClassifier(
+        categorical_features=categorical if categorical.any() else None,
+        learning_rate=0.1,
+        max_iter=60 if n_rows < 5_000 else 150,
+        max_leaf_nodes=8 if n_rows < 5_000 else 31,
+        min_samples_leaf=20,
+        early_stopping=n_rows >= 500,
+        n_iter_no_change=8,
+        random_state=seed,
+    )
+
+
+def domain_scorer(categorical: BoolArray) -> Callable[..., Callable[[FloatArray], FloatArray]]:
+    """Return a scorer for the two-sample test: the sum of both classifiers' log odds."""
+
+    def fit(
+        rows: FloatArray, domain: npt.NDArray[np.int64], weight: FloatArray, seed: int
+    ) -> Callable[[FloatArray], FloatArray]:
+        boosted = boosted_classifier(categorical, n_rows=len(rows), seed=seed)
+        boosted.fit(rows, domain, sample_weight=weight)
+        additive = additive_classifier(categorical, n_knots=4 if len(rows) > 500 else 0)
+        additive.fit(rows, domain, quietlogistic__sample_weight=weight)
+
+        def score(new: FloatArray) -> FloatArray:
+            return np.asarray(boosted.decision_function(new) + additive.decision_function(new))
+
+        return score
+
+    return fit

@@ -1,0 +1,261 @@
+"""Step 2: do the tables differ, in which columns, and which kind of shift is it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.auditing.learners import additive_classifier, boosted_classifier, domain_scorer
+from steelyard.auditing.result import FeatureShift, Finding, Interval, Shift, ShiftKind
+from steelyard.auditing.tables import Tables
+from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
+from steelyard.evaluation import ExpectedOutcome
+from steelyard.numerics import as_generator, draw_seed
+from steelyard.weighting import (
+    ClassifierRatio,
+    ClassRatio,
+    label_shift_ratio,
+    ratio_score,
+    shift_posterior,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+LEVEL = 0.05
+# A class ratio counts as changed when it is this many standard errors from one.
+_CLEAR = 2.5
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The verdict, and what the later steps reuse: the domain models and the class ratio."""
+
+    shift: Shift
+    linear: ClassifierRatio
+    boosted: ClassifierRatio
+    class_ratio: ClassRatio | None
+    class_features: tuple[int, ...]
+    findings: tuple[Finding, ...]
+
+
+def detect(tables: Tables, expected: ExpectedOutcome | None, *, seed: int) -> Detected:
+    """Test for a shift, measure each column's, and name the kind."""
+    rng = as_generator(seed)
+    X, X_live, categorical = tables.X, tables.X_live, tables.categorical
+    test = prequential_test(X, X_live, scorer=domain_scorer(categorical), random_state=draw_seed(rng))
+    linear = ClassifierRatio(
+        additive_classifier(categorical), max_rows=25_000, random_state=draw_seed(rng)
+    ).fit(X, X_target=X_live)
+    boosted = ClassifierRatio(
+        boosted_classifier(categorical, n_rows=len(X) + len(X_live)),
+        max_rows=50_000,
+        random_state=draw_seed(rng),
+    ).fit(X, X_target=X_live)
+    better = max((linear, boosted), key=lambda m: ratio_score(m.log_ratio_, m.log_ratio_target_))
+    auc, low, high = auc_interval(better.log_ratio_, better.log_ratio_target_)
+    features = _features(tables)
+    shifted = test.p_value < LEVEL
+
+    kind: ShiftKind = "none"
+    class_ratio: ClassRatio | None = None
+    class_features: tuple[int, ...] = ()
+    findings = []
+    if shifted:
+        kind, class_ratio, class_features, why = _name(tables, expected, features, seed=draw_seed(rng))
+        findings.append(Finding("shift-kind", "info", why))
+    if tables.y_live is not None and expected is not None and kind in ("none", "covariate", "both"):
+        moved = _relation_moved(tables, expected, class_ratio if kind == "both" else None)
+        if moved is not None:
+            kind = "concept"
+            findings.append(Finding("concept-shift", "warning", moved))
+    shift = Shift(kind, Interval(auc, low, high), test.p_value, test.detectable_auc, features)
+    return Detected(shift, linear, boosted, class_ratio, class_features, tuple(findings))
+
+
+def _features(tables: Tables, sample_weight: FloatArray | None = None) -> tuple[FeatureShift, ...]:
+    measured = [
+        column_shift(
+            tables.X[:, j], tables.X_live[:, j], categorical=bool(is_code), sample_weight=sample_weight
+        )
+        for j, is_code in enumerate(tables.categorical)
+    ]
+    adjusted = benjamini_hochberg([p for _, p in measured])
+    rows = [
+        FeatureShift(f.name, effect, float(p))
+        for f, (effect, _), p in zip(tables.features, measured, adjusted)
+    ]
+    return tuple(sorted(rows, key=lambda r: -r.effect))
+
+
+def _name(
+    tables: Tables, expected: ExpectedOutcome | None, features: tuple[FeatureShift, ...], *, seed: int
+) -> tuple[ShiftKind, ClassRatio | None, tuple[int, ...], str]:
+    """Name a shift that was found, by which restricted explanation leaves nothing unexplained.
+
+    Label shift and label shift with a few moved columns make predictions that
+    unlabelled data can refute; covariate shift does not, so it is what remains.
+    """
+    if tables.task == "regression" or expected is None or tables.classes is None:
+        return (
+            "covariate",
+            None,
+            (),
+            "Covariate shift is assumed: without labels, a change in the relation between a number "
+            "and its features cannot be seen.",
+        )
+    codes = tables.y.astype(np.int64)
+    known = None
+    if tables.y_live is not None:
+        prior = np.bincount(codes, minlength=len(tables.classes)) / len(codes)
+        live = np.bincount(tables.y_live.astype(np.int64), minlength=len(tables.classes))
+        share = live / live.sum()
+        spread = np.diag(share * (1 - share)) / live.sum() / prior**2
+        known = ClassRatio(share / prior, spread, prior)
+    ratio = known or label_shift_ratio(expected.source, codes, expected.target, random_state=seed)
+    everything = tuple(range(tables.X.shape[1]))
+    if _differs(ratio) and _explains(tables, ratio, everything, seed):
+        return (
+            "label",
+            ratio,
+            everything,
+            "Once TRAIN's classes are reweighted to the shares that LIVE seems to have, a classifier "
+            "cannot tell the tables apart: the shares of the classes changed, and nothing else shows.",
+        )
+    moved = _beyond_classes(tables, ratio)
+    if 0 < len(moved) <= tables.X.shape[1] // 2:
+        rest = tuple(j for j in everything if j not in moved)
+        partial = known or _partial_ratio(tables, rest, seed)
+        if _differs(partial) and _explains(tables, partial, rest, seed):
+            names = ", ".join(tables.features[j].name for j in moved)
+            if not _columns_explain(tables, moved, rest, seed):
+                return (
+                    "both",
+                    partial,
+                    rest,
+                    f"The shares of the classes changed and, besides, {names}: neither alone explains "
+                    "how the other columns moved.",
+                )
+    return (
+        "covariate",
+        None,
+        (),
+        "A change in the classes' shares does not explain how LIVE differs; the relation between "
+        "target and features is assumed to hold, which only labels could test.",
+    )
+
+
+def _differs(ratio: ClassRatio) -> bool:
+    error = np.sqrt(np.maximum(np.diag(ratio.covariance), 1e-12))
+    return bool(np.max(np.abs(ratio.ratio - 1) / error) > _CLEAR)
+
+
+def _explains(tables: Tables, ratio: ClassRatio, columns: tuple[int, ...], seed: int) -> bool:
+    """Whether class-reweighted TRAIN and LIVE look alike in the columns."""
+    chosen = list(columns)
+    weight = ratio.ratio[tables.y.astype(np.int64)]
+    test = prequential_test(
+        tables.X[:, chosen],
+        tables.X_live[:, chosen],
+        scorer=domain_scorer(tables.categorical[chosen]),
+        sample_weight=np.maximum(weight, 1e-6),
+        random_state=seed,
+    )
+    return test.p_value >= LEVEL
+
+
+def _beyond_classes(tables: Tables, ratio: ClassRatio) -> tuple[int, ...]:
+    """Return the columns that moved more than the classes' shares account for."""
+    weight = np.maximum(ratio.ratio[tables.y.astype(np.int64)], 1e-6)
+    names = {r.name for r in _features(tables, weight) if r.p_adjusted < LEVEL and r.effect > 0.02}
+    return tuple(j for j, f in enumerate(tables.features) if f.name in names)
+
+
+def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> ClassRatio:
+    """Estimate the class ratio from some of the columns only."""
+    from steelyard.weighting import LabelShiftEM
+
+    chosen = list(columns)
+    learner = boosted_classifier(tables.categorical[chosen], n_rows=len(tables.X), seed=seed)
+    weigh = LabelShiftEM(learner, random_state=seed)
+    return weigh.fit(tables.X[:, chosen], tables.y, X_target=tables.X_live[:, chosen]).class_ratio_
+
+
+def _columns_explain(tables: Tables, moved: tuple[int, ...], rest: tuple[int, ...], seed: int) -> bool:
+    """Whether weights on the moved columns alone also balance the rest."""
+    a, b = tables.X[:, list(moved)], tables.X_live[:, list(moved)]
+    learner = additive_classifier(tables.categorical[list(moved)])
+    weight = ClassifierRatio(learner, max_rows=20_000, random_state=seed).fit(a, X_target=b).weights()
+    test = prequential_test(
+        tables.X[:, list(rest)],
+        tables.X_live[:, list(rest)],
+        scorer=domain_scorer(tables.categorical[list(rest)]),
+        sample_weight=weight,
+        random_state=seed,
+    )
+    return test.p_value >= LEVEL
+
+
+def _relation_moved(tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio | None) -> str | None:
+    """Return a sentence if LIVE's labels depart from what TRAIN's relation predicts, else None.
+
+    In cells (tenths of the expected outcome, quarters or categories of each
+    column) the mean of outcome less expectation is compared between LIVE and
+    TRAIN's held-out rows, with Holm's correction over the cells.
+    """
+    from scipy.stats import norm
+
+    assert tables.y_live is not None
+    source, target = expected.source, expected.target
+    if tables.task == "regression":
+        assert tables.output is not None and tables.output_live is not None
+        assert tables.output.value is not None and tables.output_live.value is not None
+        residual = tables.y - tables.output.value - source[:, 1]
+        residual_live = tables.y_live - tables.output_live.value - target[:, 1]
+        level, level_live = source[:, 1] + tables.output.value, target[:, 1] + tables.output_live.value
+    else:
+        if ratio is not None:
+            target = shift_posterior(target, ratio.ratio)
+        column = source.shape[1] - 1
+        residual = (tables.y == column) - source[:, column]
+        residual_live = (tables.y_live == column) - target[:, column]
+        level, level_live = source[:, column], target[:, column]
+    cells = list(_cells(level, level_live, "the expected outcome", None))
+    for j, feature in enumerate(tables.features):
+        cells += list(_cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories))
+    found = []
+    for name, here, there in cells:
+        a, b = residual[here], residual_live[there]
+        if len(a) < 30 or len(b) < 30:
+            continue
+        error = float(np.sqrt(a.var() / len(a) + b.var() / len(b)))
+        if error > 0:
+            gap = float(b.mean() - a.mean())
+            found.append((2 * float(norm.sf(abs(gap) / error)), gap, name))
+    if not found:
+        return None
+    p, gap, name = min(found)
+    # A model of the outcome that is slightly off shows in huge tables; half a percentage point
+    # of the outcome's spread is no change of the relation.
+    scale = float(np.std(tables.y))
+    if p * len(found) >= LEVEL / 5 or abs(gap) < 0.02 * scale:
+        return None
+    return (
+        f"With LIVE's labels: where {name}, the outcome is {gap:+.3g} from what TRAIN's relation predicts "
+        f"(p = {min(1.0, p * len(found)):.1g} over {len(found)} places looked at). The relation itself changed."
+    )
+
+
+def _cells(
+    a: FloatArray, b: FloatArray, name: str, categories: tuple[str, ...] | None
+) -> list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    if categories is not None:
+        return [(f"{name} is {text}", a == code, b == code) for code, text in enumerate(categories[:12])]
+    edges = np.unique(np.nanquantile(a, [0.25, 0.5, 0.75])) if not np.isnan(a).all() else np.zeros(0)
+    bounds = [-np.inf, *edges.tolist(), np.inf]
+    return [
+        (f"{name} is between {low:.3g} and {high:.3g}", (a > low) & (a <= high), (b > low) & (b <= high))
+        for low, high in pairwise(bounds)
+    ]

@@ -1,0 +1,232 @@
+"""Step 3: how much does each TRAIN row count for LIVE, and can that be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.auditing.result import Balance, Finding, WeightReport
+from steelyard.auditing.shift import Detected
+from steelyard.auditing.tables import Tables
+from steelyard.errors import InputError
+from steelyard.montecarlo import pareto_k, pareto_smooth
+from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
+from steelyard.numerics.design import additive_design
+from steelyard.weighting import (
+    Region,
+    RuLSIF,
+    ratio_score,
+    standardised_differences,
+    uncovered_regions,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+METHODS = ("auto", "none", "linear", "boosted", "blend", "rulsif", "label_shift")
+
+# Where the later steps stop guessing. Each is stated in docs/thresholds.md.
+MIN_ESS = 50.0
+MAX_OUTSIDE = 0.10
+MAX_PARETO_K = 1.0
+SHAKY_PARETO_K = 0.7
+SMOOTH_PARETO_K = 0.5
+UNCOVERED_RATIO = 50.0
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Weights of TRAIN rows (mean one) and of LIVE rows on the same scale, with their report.
+
+    Where the classes' shares changed, a LIVE row weighs ``weights_live`` times
+    the ratio of its class, which is not known: ``class_ratio`` then holds the
+    ratios, (K,).
+    """
+
+    weights: FloatArray
+    weights_live: FloatArray
+    class_ratio: FloatArray | None
+    report: WeightReport
+    regions: tuple[Region, ...]
+    trusted: bool
+    findings: tuple[Finding, ...]
+
+
+def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -> Weighed:
+    """Choose and compute the weights, and say what they rest on."""
+    if method not in METHODS:
+        raise InputError(f"there is no weighting {method!r}; choose from {', '.join(METHODS)}.")
+    rng = as_generator(seed)
+    log_w, log_w_live, name = _log_weights(tables, found, method, seed=draw_seed(rng))
+    k = pareto_k(log_w)
+    if k is not None and k > SMOOTH_PARETO_K:
+        log_w, _ = pareto_smooth(log_w)
+        name += ", tail smoothed"
+    shift = np.max(log_w) - np.max(mean_one(log_w))
+    weights, weights_live = np.exp(mean_one(log_w)), np.exp(log_w_live - shift)
+
+    kept = [f.categories for f in tables.features]
+    regions: tuple[Region, ...] = ()
+    outside = 0.0
+    if name != "none":
+        regions = uncovered_regions(
+            tables.X,
+            tables.X_live,
+            names=[f.name for f in tables.features],
+            categories=kept,
+            max_ratio=UNCOVERED_RATIO,
+            random_state=draw_seed(rng),
+        )
+        # A row is uncovered by the boosted ratio, whatever weights were chosen: it sees corners
+        # that additive models and kernels smooth over.
+        rowwise = float(np.mean(found.boosted.log_ratio_target_ > np.log(UNCOVERED_RATIO)))
+        outside = max(sum(r.target_share for r in regions), rowwise)
+    before = standardised_differences(tables.X, tables.X_live, categorical=tables.categorical)
+    after = standardised_differences(tables.X, tables.X_live, weights=weights, categorical=tables.categorical)
+    ess = effective_sample_size(weights)
+    report = WeightReport(
+        method=name,
+        ess=ess,
+        ess_fraction=ess / len(weights),
+        pareto_k=k,
+        max_share=float(weights.max() / weights.sum()),
+        outside_support=float(min(outside, 1.0)),
+        balance=tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after)),
+    )
+    findings = _judge(report, regions, len(weights))
+    trusted = not any(f.id.startswith("inconclusive") for f in findings)
+    by_class = None
+    if found.class_ratio is not None and name.startswith("label_shift"):
+        by_class = np.maximum(found.class_ratio.ratio, 1e-6)
+    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings)
+
+
+def _log_weights(
+    tables: Tables, found: Detected, method: str, *, seed: int
+) -> tuple[FloatArray, FloatArray, str]:
+    nothing = np.zeros(len(tables.X)), np.zeros(len(tables.X_live)), "none"
+    kind = found.shift.kind
+    if method == "none" or (method == "auto" and (kind == "none" or not _moved(found))):
+        return nothing
+    if method == "label_shift" and found.class_ratio is None:
+        raise InputError("weighting 'label_shift' needs classes, and a shift that their shares can explain.")
+    if found.class_ratio is not None and method in ("auto", "label_shift"):
+        codes = tables.y.astype(np.int64)
+        log_ratio = np.log(np.maximum(found.class_ratio.ratio, 1e-6))
+        if kind == "label" or method == "label_shift":
+            return log_ratio[codes], np.zeros(len(tables.X_live)), "label_shift"
+        # Both: the classes' ratio, times what remains between reweighted TRAIN and LIVE.
+        rest = _remaining_ratio(tables, found, log_ratio[codes], seed)
+        return log_ratio[codes] + rest[0], rest[1], "label_shift and additive ratio"
+    candidates = {
+        "linear": (found.linear.log_ratio_, found.linear.log_ratio_target_),
+        "boosted": (found.boosted.log_ratio_, found.boosted.log_ratio_target_),
+    }
+    candidates["blend"] = _blend(candidates["linear"], candidates["boosted"])
+    if method in ("rulsif", "auto"):
+        candidates["rulsif"] = _rulsif(tables, seed)
+    if method == "auto":
+        method = max(candidates, key=lambda name: ratio_score(*candidates[name]))
+    return (*candidates[method], method)
+
+
+def _moved(found: Detected) -> bool:
+    return found.shift.p_value is not None and found.shift.p_value < 0.05
+
+
+def _blend(
+    linear: tuple[FloatArray, FloatArray], boosted: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the geometric mean of two ratios, scaled to mean one: errors that differ average out."""
+    source = 0.5 * (linear[0] + boosted[0])
+    centred = mean_one(source)
+    return centred, 0.5 * (linear[1] + boosted[1]) + (centred[0] - source[0])
+
+
+def _rulsif(tables: Tables, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Fit RuLSIF on each half of the rows and score the other, so that its score is a held-out one."""
+    rng = as_generator(seed)
+    design = additive_design(tables.categorical, n_knots=0, sparse=False, max_categories=10)
+    design.fit(np.vstack([tables.X, tables.X_live]))
+    half_s, half_t = rng.random(len(tables.X)) < 0.5, rng.random(len(tables.X_live)) < 0.5
+    source, target = np.empty(len(tables.X)), np.empty(len(tables.X_live))
+    for side in (True, False):
+        s, t = half_s == side, half_t == side
+        model = RuLSIF(max_rows=5_000, random_state=draw_seed(rng))
+        model.fit(design.transform(tables.X[s]), X_target=design.transform(tables.X_live[t]))
+        source[~s] = model.log_ratio(design.transform(tables.X[~s]))
+        target[~t] = model.log_ratio(design.transform(tables.X_live[~t]))
+    shift = source[0] - mean_one(source)[0]
+    return source - shift, target - shift
+
+
+def _remaining_ratio(
+    tables: Tables, found: Detected, log_class_weight: FloatArray, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    from steelyard.auditing.learners import additive_classifier
+    from steelyard.weighting import ClassifierRatio
+
+    moved = [j for j in range(tables.X.shape[1]) if j not in found.class_features]
+    ratio = ClassifierRatio(
+        additive_classifier(tables.categorical[moved]), max_rows=25_000, random_state=seed
+    ).fit(
+        tables.X[:, moved],
+        X_target=tables.X_live[:, moved],
+        sample_weight=np.exp(log_class_weight),
+    )
+    return ratio.log_ratio_, ratio.log_ratio_target_
+
+
+def _judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:
+    findings = []
+    where = f" where {regions[0]}" if regions else ""
+    if report.outside_support > MAX_OUTSIDE:
+        rule = "; or ".join(f"{r} ({r.target_share:.0%} of LIVE)" for r in regions[:3])
+        region = f" TRAIN does not cover: {rule}." if rule else ""
+        findings.append(
+            Finding(
+                "inconclusive-overlap",
+                "error",
+                f"{report.outside_support:.0%} of LIVE lies where TRAIN has almost no rows, above the "
+                f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} Collect labels there.",
+            )
+        )
+    elif report.outside_support >= 0.01:
+        findings.append(
+            Finding(
+                "partly-uncovered",
+                "warning",
+                f"TRAIN has almost no rows for {report.outside_support:.1%} of LIVE{where}; "
+                "there the estimates extrapolate.",
+            )
+        )
+    if report.ess < MIN_ESS:
+        findings.append(
+            Finding(
+                "inconclusive-few-rows",
+                "error",
+                f"The weighted TRAIN is worth only {report.ess:.0f} of its {n} rows, below the "
+                f"{MIN_ESS:.0f} that an estimate needs. LIVE is too far from TRAIN; label some of it.",
+            )
+        )
+    k = report.pareto_k
+    if k is not None and k > MAX_PARETO_K:
+        findings.append(
+            Finding(
+                "inconclusive-heavy-tail",
+                "error",
+                f"The weights' tail is so heavy (Pareto k {k:.2f} > 1) that their mean may not exist; "
+                "no weighted estimate can be trusted.",
+            )
+        )
+    elif k is not None and k > SHAKY_PARETO_K:
+        findings.append(
+            Finding(
+                "heavy-tail",
+                "warning",
+                f"A few rows carry much of the weight (Pareto k {k:.2f} > {SHAKY_PARETO_K}); intervals may "
+                "be too narrow.",
+            )
+        )
+    return tuple(findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import steelyard.auditing
@@ -25,7 +27,7 @@ from steelyard.auditing.result import (
     Shift,
     WeightReport,
 )
-from steelyard.cli import app, repeat_options
+from steelyard.cli import _TerminalProgress, app, repeat_options
 from steelyard.errors import InconclusiveError, InputError
 from steelyard.methods import Method
 
@@ -334,6 +336,15 @@ def test_help_is_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 5
+
+
+def test_steps_are_shown_on_a_terminal_only():
+    for terminal, quiet in ((True, False), (True, True), (False, False)):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=80)
+        with _TerminalProgress(console, quiet=quiet) as progress, progress.step("Weighing the rows"):
+            pass
+        assert ("Weighing the rows" in stream.getvalue()) == (terminal and not quiet)
 
 
 def test_demo_scores_its_estimates(run, tmp_path):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -152,7 +150,8 @@ def audit(
     """
     errors = _console(stderr=True)
     with _faults_said(errors):
-        conditions = _checked(fail_on or [], out, json_out, alpha)
+        json_file = None if json_out is None or json_out == "-" else Path(json_out)
+        conditions = _checked(fail_on or [], out, json_file, alpha)
         metrics = list(metric or [])
         if metrics:
             metrics += [c.name for c in conditions if c.is_metric and c.name not in metrics]
@@ -178,7 +177,7 @@ def audit(
                 progress=progress,
             )
         answers = errors if json_out == "-" else _console()
-        _write_all(result, out, None if json_out == "-" else json_out, answers, quiet=quiet)
+        _write_all(result, out, json_file, answers, quiet=quiet)
         if json_out == "-":
             typer.echo(_json(result))
         code = _judged(conditions, result, errors)
@@ -291,9 +290,10 @@ def _system_fault(error: OSError) -> str:
     )
 
 
-def _checked(fail_on: Sequence[str], out: Path, json_out: str | None, alpha: float) -> list[Condition]:
+def _checked(fail_on: Sequence[str], out: Path, json_file: Path | None, alpha: float) -> list[Condition]:
     """See before any work that the conditions can be read and the output written."""
     from steelyard.auditing.gate import Condition
+    from steelyard.auditing.output import place_faults
 
     faults: list[str] = []
     conditions = []
@@ -304,34 +304,10 @@ def _checked(fail_on: Sequence[str], out: Path, json_out: str | None, alpha: flo
             faults += error.faults
     if not 0 < alpha < 1:
         faults.append(f"--alpha {alpha:g} is not between 0 and 1; 0.1 gives intervals for 90% of rows")
-    if out.exists() and not out.is_dir():
-        faults.append(f"--out '{out}' is a file; name a directory")
-    else:
-        faults += _unwritable(out if out.exists() else out.parent, f"--out '{out}'")
-    if json_out not in (None, "-"):
-        path = Path(str(json_out))
-        if path.is_dir():
-            faults.append(f"--json '{path}' is a directory; name a file")
-        elif not path.parent.is_dir():
-            faults.append(f"--json '{path}': there is no directory '{path.parent}'; make it first")
-        else:
-            faults += _unwritable(path.parent, f"--json '{path}'")
+    faults += place_faults(out, json_file)
     if faults:
         raise InputError(faults)
     return conditions
-
-
-def _unwritable(directory: Path, what: str) -> list[str]:
-    """Return why nothing can be written in a directory, or in the nearest one that exists above it."""
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent
-    if not directory.is_dir():
-        return [f"{what}: '{directory}' is a file, so no directory can be made in it; choose another place"]
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".steelyard-", dir=directory))
-    except OSError as error:
-        return [f"{what} cannot be written: {error.strerror} in '{directory}'; choose another place"]
-    return []
 
 
 def _json(result: AuditResult) -> str:
@@ -339,13 +315,14 @@ def _json(result: AuditResult) -> str:
 
 
 def _write_all(
-    result: AuditResult, out: Path, json_file: str | None, answers: Console, *, quiet: bool
+    result: AuditResult, out: Path, json_file: Path | None, answers: Console, *, quiet: bool
 ) -> None:
     """Write the report and the JSON, whole or not at all, and print the answer even if that fails."""
+    from steelyard.auditing.output import whole_file
     from steelyard.auditing.terminal import summary
 
     try:
-        with _whole(Path(json_file), _json(result)) if json_file is not None else nullcontext():
+        with whole_file(json_file, _json(result)) if json_file is not None else nullcontext():
             where = result.save(out)
     except OSError:
         if not quiet:
@@ -354,27 +331,6 @@ def _write_all(
     if not quiet:
         answers.print(summary(result))
         answers.print(f"\nReport: {where / 'report.html'}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _whole(path: Path, text: str) -> Iterator[None]:
-    """Write a file beside its place, and move it there if the body succeeds."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads; a result is an ordinary file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        yield
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _judged(conditions: list[Condition], result: AuditResult, errors: Console) -> int:
@@ -434,9 +390,8 @@ class _TerminalProgress:
             yield
             return
         task = self._live.add_task(name, total=1)
-        started = time.monotonic()
         yield
-        self._live.update(task, completed=1, description=f"{name} ({time.monotonic() - started:.1f} s)")
+        self._live.update(task, completed=1)
 
 
 def main() -> None:

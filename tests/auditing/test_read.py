@@ -411,6 +411,28 @@ def test_column_that_live_lacks_is_a_fault_unless_useless():
     assert read_tables(train, LIVE, target="y").X.shape[1] == 4
 
 
+def test_column_names_mean_nothing():
+    names = {"age": "rows", "income": "n", "city": "text", "member": "x"}
+    tables = read_tables(TRAIN.rename(names), LIVE.rename(names), target="y")
+    np.testing.assert_array_equal(tables.X, read_tables(TRAIN, LIVE, target="y").X)
+    swapped = {"age": "x", "city": "rows", "member": ""}
+    assert len(read_tables(TRAIN.rename(swapped), LIVE.rename(swapped), target="y").features) == 4
+
+
+def test_less_common_types():
+    seconds = pl.Series([dt.timedelta(hours=i % 30) for i in range(N)])
+    clock = pl.Series([dt.time(i % 24, 30) for i in range(N)])
+    zoned = pl.Series([dt.datetime(2024, 1, 1, i % 24) for i in range(N)]).dt.replace_time_zone("Asia/Tokyo")
+    train = TRAIN.select("y", d=seconds, t=clock, z=zoned, e=pl.col("city").cast(pl.Categorical))
+    tables = read_tables(train, train.drop("y"), target="y")
+    assert tables.X[5, 0] == 5 * 3600
+    assert tables.X[5, 1] == 5.5 * 3600
+    # Five o'clock in Tokyo is nine hours earlier in UTC; 2024-01-01 is epoch day 19,723.
+    assert tables.X[5, 2] == pytest.approx(19_723 + (5 - 9) / 24, abs=1e-9)
+    assert tables.features[3].categories is not None
+    assert "List(Int64)" in faults(train.with_columns(v=[1]), train.with_columns(v=[1]), target="y")[0]
+
+
 def test_all_faults_come_together():
     train = TRAIN.head(40).with_columns(w=pl.lit(1.0) * pl.col("age") / 0)
     found = faults(train, LIVE.drop("age").with_columns(w=pl.lit("x")), target="z", proba="p", exclude="q")

@@ -218,7 +218,7 @@ def _convert(name: str, train: pl.Series, live: pl.Series, train_is_text: bool) 
                 converted, how = text.cast(pl.Float64), "flags read as 0 and 1"
         elif is_date(other.dtype):
             converted, how, kind = parse_dates(as_text(text)), "texts read as dates", "date"
-        elif isinstance(text.dtype, (pl.Categorical, pl.Enum)):
+        elif isinstance(text.dtype, (pl.Categorical, pl.Enum)) and other.dtype.is_numeric():
             codes = as_text(other)
             finding = _type_change(name, train, live, "numbers read as category names")
             pair = (as_text(train), codes) if train_is_text else (codes, as_text(live))
@@ -306,5 +306,5 @@ def encode(texts: pl.Series, categories: tuple[str, ...]) -> npt.NDArray[np.floa
 
 def counts(texts: pl.Series) -> dict[str, int]:
     """Return how many rows hold each text."""
-    table = texts.drop_nulls().value_counts(name="rows")
+    table = texts.drop_nulls().alias("text").value_counts(name="rows")
     return {str(text): int(n) for text, n in zip(table.to_series(0), table["rows"])}

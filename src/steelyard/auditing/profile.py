@@ -166,7 +166,7 @@ class ColumnProfile:
         self.missing += s.len() - kept.len()
         if not kept.len():
             return
-        table = kept.value_counts(name="n")
+        table = kept.alias("text").value_counts(name="n")
         part = ColumnProfile("category", self.stream)
         part.rows = kept.len()
         part.text_length = int(kept.str.len_chars().sum())

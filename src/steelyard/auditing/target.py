@@ -176,6 +176,11 @@ def read_labels(
     if empty:
         faults.append(f"{what}: {empty} of {column.len()} values are missing; give one for every row")
         return None
+    if not (column.dtype.is_numeric() or is_text(column.dtype)):
+        faults.append(
+            f"{what}: values of type {column.dtype} are neither classes nor numbers; give one of these"
+        )
+        return None
     if target.classes is None:
         return _numbers(column, what, faults)
     y = encode_classes(column, target.classes)

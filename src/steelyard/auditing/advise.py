@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from steelyard.auditing.estimate import Estimated
+from steelyard.auditing.limits import NOTED_OUTSIDE
 from steelyard.auditing.result import Advice, Performance
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
@@ -68,13 +69,13 @@ def advise(
     if not any(a.action.startswith(("Retrain", "Recalibrate")) for a in advice):
         headline = (
             f"{worse.metric} is estimated at {worse.live_estimate:.3g} on LIVE against {worse.naive:.3g} on "
-            "TRAIN, but that is what LIVE's rows are like: no retraining on TRAIN's rows would do better there."
+            "TRAIN, but that is what LIVE's rows are like: no retraining on TRAIN's rows would do better."
             if worse is not None and worse.live_estimate is not None and worse.naive is not None
             else "LIVE differs, but the model is estimated to do as well there as on TRAIN."
         )
         action = "Keep the model, and expect the estimate above" if worse else "Nothing to do"
         advice.insert(0, Advice(action, headline))
-    if weighed.report.outside_support >= 0.01 or worse is not None:
+    if weighed.report.outside_support >= NOTED_OUTSIDE or worse is not None:
         advice.append(_label_next(tables, weighed, estimated))
     return tuple(advice)
 
@@ -134,9 +135,9 @@ def _replacements(losses: _Losses, weights: FloatArray) -> list[Advice]:
         advice.append(
             Advice(
                 "Do not weight the training",
-                f"Weighted training would {certainty} the {losses.name} on LIVE ({weighting.gain:+.2g} lower, "
-                f"95% {weighting.low:+.2g} to {weighting.high:+.2g}): the model fits well enough where LIVE is, "
-                "and weights would only add noise.",
+                f"Weighted training would {certainty} the {losses.name} on LIVE (it changes by "
+                f"{-weighting.gain:+.2g}, 95% {-weighting.high:+.2g} to {-weighting.low:+.2g}): the model "
+                "fits well enough where LIVE is, and weights would only add noise.",
             )
         )
     return advice

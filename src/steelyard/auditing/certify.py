@@ -149,7 +149,7 @@ def _residual_quantiles(
 def _sets(
     tables: Tables, weighed: Weighed, expected: ExpectedOutcome, alpha: float, rng: np.random.Generator
 ) -> tuple[FloatArray, Any]:
-    """Conformalise adaptive sets of classes, from the model's probabilities or, lacking them, expectations."""
+    """Conformalise adaptive sets, from the model's probabilities or, lacking them, the expected classes."""
     assert tables.output is not None and tables.output_live is not None and tables.classes is not None
     proba, proba_live = tables.output.proba, tables.output_live.proba
     if proba is None or proba_live is None:

@@ -39,12 +39,12 @@ class Aligned:
 
 def is_text(dtype: pl.DataType) -> bool:
     """Whether a column of this type holds categories."""
-    return dtype == pl.Boolean or isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
+    return dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)
 
 
 def is_date(dtype: pl.DataType) -> bool:
     """Whether a column of this type holds days or instants."""
-    return isinstance(dtype, (pl.Date, pl.Datetime))
+    return dtype in (pl.Date, pl.Datetime)
 
 
 def align(name: str, train: pl.Series, live: pl.Series) -> Aligned:
@@ -100,7 +100,7 @@ def _kind(series: pl.Series) -> Kind | None:
         return "absent"
     if is_date(dtype):
         return "date"
-    if dtype.is_numeric() or isinstance(dtype, (pl.Duration, pl.Time)):
+    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         return "number"
     return "category" if is_text(dtype) else None
 
@@ -108,11 +108,11 @@ def _kind(series: pl.Series) -> Kind | None:
 def _numeric(series: pl.Series) -> pl.Series:
     if series.dtype == pl.Date:
         return series.to_physical().cast(pl.Float64)
-    if isinstance(series.dtype, pl.Datetime):
+    if series.dtype == pl.Datetime:
         return series.cast(pl.Datetime("us")).to_physical().cast(pl.Float64) / _DAY_US
-    if isinstance(series.dtype, pl.Time):
+    if series.dtype == pl.Time:
         return series.to_physical().cast(pl.Float64) / 1e9
-    if isinstance(series.dtype, pl.Duration):
+    if series.dtype == pl.Duration:
         return series.dt.total_microseconds().cast(pl.Float64) / 1e6
     return series.cast(pl.Float64).fill_nan(None)
 
@@ -218,7 +218,7 @@ def _convert(name: str, train: pl.Series, live: pl.Series, train_is_text: bool) 
                 converted, how = text.cast(pl.Float64), "flags read as 0 and 1"
         elif is_date(other.dtype):
             converted, how, kind = parse_dates(as_text(text)), "texts read as dates", "date"
-        elif isinstance(text.dtype, (pl.Categorical, pl.Enum)) and other.dtype.is_numeric():
+        elif text.dtype in (pl.Categorical, pl.Enum) and other.dtype.is_numeric():
             codes = as_text(other)
             finding = _type_change(name, train, live, "numbers read as category names")
             pair = (as_text(train), codes) if train_is_text else (codes, as_text(live))

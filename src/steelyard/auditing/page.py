@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from steelyard.auditing import figures, wording
+from steelyard.auditing import figures, limits, wording
 from steelyard.auditing.figures import Mark, Scale
 
 # What one list of the page shows at most. The rest is in audit.json.
@@ -166,26 +166,27 @@ def _balance(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _trust(weights: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """Return a word on the weights and its reason, by the usual limits of Pareto k (0.5 and 0.7)."""
+    """Return a word on the weights and its reason, by the limits at which the audit declines or warns."""
     if weights is None:
         return None
-    k, outside = weights["pareto_k"], weights["outside_support"]
-    if k is not None and k > 0.7:
-        return "No", f"Pareto k is {k:.2f}; above 0.7 a handful of rows decides every weighted figure."
-    if outside is not None and outside > 0.5:
+    k, outside, ess = weights["pareto_k"], weights["outside_support"], weights["ess"]
+    if outside > limits.MAX_OUTSIDE:
         return (
             "No",
-            "TRAIN does not cover most of LIVE, and weights cannot stand in for rows that are not there.",
+            f"{wording.percent(outside)} of LIVE lies where TRAIN has next to no rows, "
+            "and weights cannot stand in for rows that are not there.",
         )
-    if k is not None and k > 0.5:
+    if ess < limits.MIN_ESS:
+        return "No", f"The weighted TRAIN is worth {ess:.0f} rows; an estimate needs {limits.MIN_ESS:.0f}."
+    if k is not None and k > limits.SHAKY_PARETO_K:
+        word = "No" if k > limits.MAX_PARETO_K else "With care"
+        return word, f"Pareto k is {k:.2f}; above 0.7 a handful of rows decides every weighted figure."
+    if k is not None and k > limits.SMOOTH_PARETO_K:
         return "With care", f"Pareto k is {k:.2f}; between 0.5 and 0.7 a few rows carry much of the weight."
-    if outside is not None and outside > 0.05:
+    if outside >= limits.NOTED_OUTSIDE:
         return "With care", f"{wording.percent(outside)} of LIVE lies where TRAIN has next to no rows."
     if k is None:
-        return (
-            "With care",
-            "Pareto k, which tells how heavy the tail of the weights is, could not be measured.",
-        )
+        return "Yes", "The weights take few values, so they have no heavy tail."
     return "Yes", f"Pareto k is {k:.2f}; below 0.5 weighted averages behave as averages should."
 
 

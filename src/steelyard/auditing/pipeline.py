@@ -19,7 +19,7 @@ from steelyard.auditing.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
 from steelyard.auditing.shift import detect
 from steelyard.auditing.tables import Tables
-from steelyard.auditing.weigh import METHODS, weigh
+from steelyard.auditing.weigh import METHODS, reconsider, weigh
 from steelyard.errors import InputError
 from steelyard.evaluation import ExpectedOutcome, expected_outcome
 from steelyard.numerics import as_generator, check_level, draw_seed
@@ -148,6 +148,7 @@ def audit(
         found = detect(tables, expected, seed=seeds[2])
     with step("weigh", "Weighing the rows"):
         weighed = weigh(tables, found, method=weighting, seed=seeds[3])
+        found = reconsider(found, weighed)
     with step("estimate", "Estimating performance on LIVE"):
         estimated = estimate(tables, expected, found, weighed, metrics=metrics)
     with step("attribute", "Attributing the change"):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.auditing.learners import additive_classifier, boosted_classifier, domain_scorer
+from steelyard.auditing.limits import LEVEL
 from steelyard.auditing.result import FeatureShift, Finding, Interval, Shift, ShiftKind
 from steelyard.auditing.tables import Tables
 from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
@@ -24,7 +25,6 @@ from steelyard.weighting import (
 
 FloatArray = npt.NDArray[np.float64]
 
-LEVEL = 0.05
 # A class ratio counts as changed when it is this many standard errors from one.
 _CLEAR = 2.5
 
@@ -244,7 +244,8 @@ def _relation_moved(tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio
         return None
     return (
         f"With LIVE's labels: where {name}, the outcome is {gap:+.3g} from what TRAIN's relation predicts "
-        f"(p = {min(1.0, p * len(found)):.1g} over {len(found)} places looked at). The relation itself changed."
+        f"(p = {min(1.0, p * len(found)):.1g} over {len(found)} places looked at). The relation itself "
+        "changed."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import narwhals as nw
 import polars as pl
+import polars.selectors as cs
 
 FORMATS = (
     "CSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow/Feather (.arrow, .feather, .ipc) or "
@@ -266,7 +267,8 @@ def _with_rows(frame: pl.DataFrame, where: str, faults: list[str]) -> pl.DataFra
     if frame.height == 0:
         faults.append(f"{where} has no rows; give a table with a header and rows")
         return None
-    return frame
+    # No step needs a decimal's exactness, and not every operation takes one.
+    return frame.with_columns(cs.decimal().cast(pl.Float64))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.auditing.limits import (
+    LEVEL,
+    MAX_OUTSIDE,
+    MAX_PARETO_K,
+    MIN_ESS,
+    NOTED_OUTSIDE,
+    SHAKY_PARETO_K,
+    SMOOTH_PARETO_K,
+    UNCOVERED_RATIO,
+)
 from steelyard.auditing.result import Balance, Finding, WeightReport
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
@@ -25,14 +35,6 @@ from steelyard.weighting import (
 FloatArray = npt.NDArray[np.float64]
 
 METHODS = ("auto", "none", "linear", "boosted", "blend", "rulsif", "label_shift")
-
-# Where the later steps stop guessing. Each is stated in docs/thresholds.md.
-MIN_ESS = 50.0
-MAX_OUTSIDE = 0.10
-MAX_PARETO_K = 1.0
-SHAKY_PARETO_K = 0.7
-SMOOTH_PARETO_K = 0.5
-UNCOVERED_RATIO = 50.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,18 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     return Weighed(weights, weights_live, by_class, report, regions, trusted, findings)
 
 
+def reconsider(found: Detected, weighed: Weighed) -> Detected:
+    """Withdraw the name of the shift where TRAIN does not reach LIVE.
+
+    Every kind is told from the others by comparing like rows, and there are none.
+    """
+    if weighed.report.outside_support <= MAX_OUTSIDE:
+        return found
+    shift = replace(found.shift, kind="cannot tell")
+    unnamed = tuple(f for f in found.findings if f.id not in ("shift-kind", "concept-shift"))
+    return replace(found, shift=shift, findings=unnamed)
+
+
 def _log_weights(
     tables: Tables, found: Detected, method: str, *, seed: int
 ) -> tuple[FloatArray, FloatArray, str]:
@@ -132,7 +146,7 @@ def _log_weights(
 
 
 def _moved(found: Detected) -> bool:
-    return found.shift.p_value is not None and found.shift.p_value < 0.05
+    return found.shift.p_value is not None and found.shift.p_value < LEVEL
 
 
 def _blend(
@@ -192,7 +206,7 @@ def _judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[F
                 f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} Collect labels there.",
             )
         )
-    elif report.outside_support >= 0.01:
+    elif report.outside_support >= NOTED_OUTSIDE:
         findings.append(
             Finding(
                 "partly-uncovered",

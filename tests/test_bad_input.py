@@ -11,9 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
-from typer.testing import CliRunner
 
-from steelyard.cli import app
+from tests.command_line import invoke
 
 N = 120
 
@@ -49,7 +48,7 @@ def lines(tmp_path, monkeypatch):
             paths.append(given if isinstance(given, str) else name)
         target = () if "--target" in words else ("--target", "y")
         before = set(tmp_path.iterdir())
-        done = CliRunner().invoke(app, ["audit", *paths, *target, "--seed", "1", *words])
+        done = invoke("audit", *paths, *target, "--seed", "1", *words)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         assert done.exit_code == code, done.output
         if code == 2:

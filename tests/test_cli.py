@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 import steelyard.auditing
 import steelyard.methods
@@ -27,9 +26,10 @@ from steelyard.auditing.result import (
     Shift,
     WeightReport,
 )
-from steelyard.cli import _TerminalProgress, app, repeat_options
+from steelyard.cli import _TerminalProgress, repeat_options
 from steelyard.errors import InconclusiveError, InputError
 from steelyard.methods import Method
+from tests.command_line import invoke as command_line
 
 RESULT = AuditResult(
     schema_version="1",
@@ -71,7 +71,7 @@ def run(monkeypatch, tmp_path):
                 return result
 
         monkeypatch.setattr(steelyard.auditing, "audit", stand_in, raising=False)
-        done = CliRunner().invoke(app, [command, *words])
+        done = command_line(command, *words)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done
 
@@ -213,7 +213,7 @@ def test_interrupt(run, tmp_path):
 def test_unexpected_errors_are_not_hidden(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(steelyard.auditing, "audit", lambda *a, **k: 1 / 0, raising=False)
-    assert isinstance(CliRunner().invoke(app, ["audit", *TABLES]).exception, ZeroDivisionError)
+    assert isinstance(command_line("audit", *TABLES).exception, ZeroDivisionError)
 
 
 @pytest.mark.parametrize(
@@ -278,9 +278,8 @@ def test_options_take_several_values_once_the_tables_are_known(given, meant):
 
 
 def test_version_and_help():
-    runner = CliRunner()
-    assert runner.invoke(app, ["--version"]).stdout == f"steelyard {__version__}\n"
-    text = runner.invoke(app, ["audit", "--help"]).stdout
+    assert command_line("--version").stdout == f"steelyard {__version__}\n"
+    text = command_line("audit", "--help").stdout
     for word in (
         "--target",
         "--proba",
@@ -311,14 +310,13 @@ def test_methods_lists_and_searches(monkeypatch):
         Method("cbpe", "evaluation", (417,), "X."),
     )
     monkeypatch.setattr(steelyard.methods, "METHODS", listed)
-    runner = CliRunner()
-    everything = runner.invoke(app, ["methods"]).stdout
+    everything = command_line("methods").stdout
     assert "rulsif_ratio" in everything
     assert "417" in everything
-    found = runner.invoke(app, ["methods", "density weighting"]).stdout
+    found = command_line("methods", "density weighting").stdout
     assert "rulsif_ratio" in found
     assert "cbpe" not in found
-    assert "No method matches" in runner.invoke(app, ["methods", "zzz"]).stdout
+    assert "No method matches" in command_line("methods", "zzz").stdout
 
 
 def test_help_is_light():

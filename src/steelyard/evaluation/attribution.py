@@ -143,8 +143,8 @@ def attribute_change(
         columns that ``categorical`` describes. By default the log odds of a
         boosted classifier, or of an additive logistic one below 2,000 rows.
     max_rows : int
-        Rows a side that each model is fitted on, and five times as many that are
-        weighed; more are sampled.
+        Each model is fitted on at most half as many rows a side, and twice as many
+        are weighed; more are sampled.
     repeats : int
         Independent deals into two halves, averaged.
     alpha : float
@@ -210,7 +210,7 @@ def attribute_change(
     names, coalitions = _players(mechanisms, groups, d)
 
     rng = as_generator(random_state)
-    kept, kept_target = _sample(n, 5 * max_rows, rng), _sample(target.shape[0], 5 * max_rows, rng)
+    kept, kept_target = _sample(n, 2 * max_rows, rng), _sample(target.shape[0], 2 * max_rows, rng)
     game = _Game(
         coalitions,
         mask,
@@ -230,8 +230,8 @@ def attribute_change(
         for half in range(2):
             here, here_target = np.flatnonzero(fold == half), np.flatnonzero(fold_target == half)
             there, there_target = np.flatnonzero(fold != half), np.flatnonzero(fold_target != half)
-            train = there[_sample(len(there), max_rows, rng)]
-            train_target = there_target[_sample(len(there_target), max_rows, rng)]
+            train = there[_sample(len(there), max_rows // 2, rng)]
+            train_target = there_target[_sample(len(there_target), max_rows // 2, rng)]
             value, moves, moves_target, rows_left = game.values(train, train_target, here, here_target, rng)
             change += coefficients @ value / 2
             # Halves and repeats are averaged, and so is what a row adds to them.
@@ -358,8 +358,10 @@ class _ClassifierOdds:
 
     def fit(self, X: Any, y: Any = None, *, X_target: Any, sample_weight: Any = None) -> _ClassifierOdds:
         n, m = X.shape[0], X_target.shape[0]
-        source_weight = np.ones(n) if sample_weight is None else sample_weight / sample_weight.mean()
-        weight = np.concatenate([source_weight, np.full(m, n / m)])
+        # Unequal sizes shift the log odds by a constant, which self-normalised weights do not feel.
+        weight = None
+        if sample_weight is not None and _vary(sample_weight):
+            weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(m)])
         self.model: Any
         if min(n, m) < _BOOSTED_ROWS:
             self.model = make_pipeline(
@@ -449,7 +451,9 @@ class _Game:
         loss given the ratio's columns; so the disagreement is added back, and
         the influence of the rows includes it.
         """
-        log_train, log_here = {}, {}
+        log_train: dict[Columns, FloatArray] = {}
+        log_here: dict[Columns, FloatArray] = {}
+        products = any(len(terms) > 1 for terms in self.coalitions)
         # In a fixed order, so that a seed means the same whichever coalitions share a set.
         for part in sorted({part for terms in self.coalitions for part in terms}):
             columns = list(part)
@@ -459,7 +463,8 @@ class _Game:
                 X_target=self.X_target[train_target[:, None], columns],
                 sample_weight=self.weight[train],
             )
-            log_train[part] = model.log_ratio(self.X[train[:, None], columns])
+            if products:
+                log_train[part] = model.log_ratio(self.X[train[:, None], columns])
             log_here[part] = model.log_ratio(self.X[here[:, None], columns])
         loss, base = self.loss[here], self.weight[here]
         value = np.empty(len(self.coalitions))
@@ -492,7 +497,7 @@ class _Game:
         train: IntArray,
         seed: int,
     ) -> Callable[[FloatArray], FloatArray]:
-        """Return a model, given the columns of ``part``, of the loss as the coalition weighs it beyond them."""
+        """Return a model, given the columns of ``part``, of the loss as the coalition weighs it further."""
         loss, base = self.loss[train], self.weight[train]
         outcome = loss - np.average(loss, weights=base)
         if set(terms) != {part}:
@@ -509,21 +514,26 @@ class _Game:
             options: dict[str, Any] = {"ridge__sample_weight": base}
         else:
             model = HistGradientBoostingRegressor(**_boosting(self.categorical[columns], seed))
-            options = {"sample_weight": base}
+            options = {"sample_weight": base if _vary(base) else None}
         model.fit(self.X[train[:, None], columns], outcome, **options)
         return lambda rows: np.asarray(model.predict(rows), dtype=np.float64)
 
 
 def _boosting(categorical: BoolArray, seed: int) -> dict[str, Any]:
     return {
-        "max_iter": 40,
-        "learning_rate": 0.15,
+        "max_iter": 25,
+        "learning_rate": 0.2,
         "max_leaf_nodes": 12,
         "min_samples_leaf": 40,
         "early_stopping": False,
         "categorical_features": categorical if categorical.any() else None,
         "random_state": seed,
     }
+
+
+def _vary(weight: FloatArray) -> bool:
+    """Whether weights differ: boosting bins its columns far more slowly if it is given any."""
+    return bool(np.any(weight != weight[0]))
 
 
 def _share(weight: FloatArray, log_ratio: FloatArray) -> FloatArray:

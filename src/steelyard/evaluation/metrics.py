@@ -133,7 +133,7 @@ def _brier(outputs: Outputs) -> FloatArray:
 
 def _called(outputs: Outputs, code: int) -> FloatArray:
     assert outputs.label is not None
-    return (outputs.label == code).astype(np.float64)
+    return np.asarray(outputs.label == code, dtype=np.float64)
 
 
 def _f1(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from steelyard.evaluation.metrics import Outputs, outcome_columns
@@ -49,9 +49,9 @@ def expected_outcome(
     """Return what outcome each row is expected to have, given its columns and the model's output.
 
     Several learners are cross-fitted on the source rows (the output alone, an
-    additive model, gradient boosting), and the one with the smallest held-out
-    loss (log loss for classes, squared error for numbers) is kept, for each
-    outcome column of a regression by itself.
+    additive model, gradient boosting) and stacked: a logistic regression on
+    their held-out log odds, or non-negative least squares on their held-out
+    predictions, which also recalibrates them.
 
     Parameters
     ----------
@@ -85,6 +85,9 @@ def expected_outcome(
         used[:] = False
         used[rng.choice(len(y), size=max_rows, replace=False)] = True
     fold = deal_folds(len(y), n_folds, rng, strata=None if n_classes is None else y)
+    # A target row is put to one fold's models, as a source row is: an average of all folds would be
+    # sharper than what the stacking coefficients were fitted to, and so come out under-confident.
+    fold_target = deal_folds(len(rows_target), n_folds, rng)
     outcome = outcome_columns(y, outputs, n_classes=n_classes)
     names = ["output", "boosted"] + (["additive"] if used.sum() <= _ADDITIVE_ROWS else [])
 
@@ -103,35 +106,50 @@ def expected_outcome(
                 draw_seed(rng),
             )
             source[fold == k] = predict(rows[fold == k][:, columns])
-            target += predict(rows_target[:, columns]) / n_folds
+            if (fold_target == k).any():
+                target[fold_target == k] = predict(rows_target[fold_target == k][:, columns])
         fits[name] = source, target
-    return _choose(fits, outcome, n_classes)
+    return _stack(fits, outcome, n_classes)
 
 
-def _choose(
+def _stack(
     fits: dict[str, tuple[FloatArray, FloatArray]], outcome: FloatArray, n_classes: int | None
 ) -> ExpectedOutcome:
+    """Combine the learners with coefficients fitted to their held-out predictions."""
+    names = " + ".join(fits)
     if n_classes is not None:
-        loss = {
-            name: -float(np.mean(np.log(np.clip(np.sum(source * outcome, axis=1), 1e-12, 1))))
-            for name, (source, _) in fits.items()
-        }
-        best = min(loss, key=loss.__getitem__)
-        return ExpectedOutcome(*fits[best], chosen=best)
-    picks = []
+        source = np.hstack([_log_odds(s) for s, _ in fits.values()])
+        target = np.hstack([_log_odds(t) for _, t in fits.values()])
+        model = LogisticRegression(C=1.0, max_iter=500).fit(source, outcome.argmax(axis=1))
+        out = np.zeros((2, max(len(source), len(target)), n_classes))
+        columns = model.classes_
+        out[0, : len(source), columns] = model.predict_proba(source).T
+        out[1, : len(target), columns] = model.predict_proba(target).T
+        return ExpectedOutcome(out[0, : len(source)], out[1, : len(target)], chosen=names)
+    parts_source, parts_target = [], []
     for j in range(outcome.shape[1]):
-        error = {name: float(np.mean((s[:, j] - outcome[:, j]) ** 2)) for name, (s, _) in fits.items()}
-        picks.append(min(error, key=error.__getitem__))
-    source = np.column_stack([fits[name][0][:, j] for j, name in enumerate(picks)])
-    target = np.column_stack([fits[name][1][:, j] for j, name in enumerate(picks)])
-    return ExpectedOutcome(source, target, chosen=" / ".join(picks))
+        held_out = np.column_stack([s[:, j] for s, _ in fits.values()])
+        new = np.column_stack([t[:, j] for _, t in fits.values()])
+        blend = LinearRegression(positive=True).fit(held_out, outcome[:, j])
+        parts_source.append(blend.predict(held_out))
+        parts_target.append(blend.predict(new))
+    floor = np.array([0.0, -np.inf, 0.0])
+    return ExpectedOutcome(
+        np.maximum(np.column_stack(parts_source), floor),
+        np.maximum(np.column_stack(parts_target), floor),
+        chosen=names,
+    )
+
+
+def _log_odds(proba: FloatArray) -> FloatArray:
+    log_p = np.log(np.clip(proba, 1e-6, 1.0))
+    return np.asarray(log_p[:, 1:] - log_p[:, :1])
 
 
 def _output_columns(outputs: Outputs) -> FloatArray:
     """Return the output as columns a learner can use: log odds, labels or values."""
     if outputs.proba is not None:
-        log_p = np.log(np.clip(outputs.proba, 1e-6, 1.0))
-        return np.asarray(log_p[:, 1:] - log_p[:, :1])
+        return _log_odds(outputs.proba)
     if outputs.value is not None:
         return outputs.value[:, None]
     assert outputs.label is not None

@@ -56,6 +56,8 @@ def target_risk(model, coef, curve):
 
 
 def repetition(model, n, curve):
+    """Return the function that draws one source sample and fits both estimators."""
+
     def run(seed):
         rng = np.random.default_rng([seed, n])
         X = rng.standard_normal((n, COEF.size))

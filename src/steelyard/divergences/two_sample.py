@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,6 @@ def auc_interval(
     own = np.where(positive == 1, d_pos, d_neg)
     # Samples that the scores separate leave no spread to see; one row amiss could still come.
     least = 0.5 / min(len(score), len(score_target))
-    se = float(np.sqrt(max((2.0 if cross_fitted else 1.0) * (own @ own), least**2)))
+    se = math.sqrt(max((2.0 if cross_fitted else 1.0) * float(own @ own), least**2))
     z = float(norm.ppf(0.5 + level / 2))
     return auc, max(auc - z * se, 0.0), min(auc + z * se, 1.0)

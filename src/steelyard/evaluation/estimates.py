@@ -112,7 +112,7 @@ def doubly_robust(
     outputs_target: Outputs,
     expected_target: FloatArray,
     weights: Any,
-    shrink: bool = True,
+    shrink: bool = False,
     level: float = 0.95,
 ) -> Estimate:
     """Return the metric on the target: expected outcomes there, corrected by weighted residuals.

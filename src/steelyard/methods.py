@@ -15,4 +15,29 @@ class Method:
     summary: str
 
 
-METHODS: tuple[Method, ...] = ()
+METHODS: tuple[Method, ...] = (
+    Method("audit", "auditing", (), "compare TRAIN with LIVE: shift, weights, performance, reasons, advice"),
+    Method("prequential_test", "divergences", (), "classifier two-sample test with an exact null"),
+    Method("column_shift", "divergences", (), "effect size and p-value of one column's change"),
+    Method("nplm_test", "evaluation", (500,), "goodness of fit by a learned likelihood ratio"),
+    Method("ClassifierRatio", "weighting", (), "density ratio from any classifier, cross-fitted, calibrated"),
+    Method("RuLSIF", "weighting", (), "relative least-squares density ratio with Gaussian kernels"),
+    Method("KernelLogisticRatio", "weighting", (500,), "Nystrom kernel logistic density ratio"),
+    Method("LabelShiftEM", "weighting", (), "class ratios under label shift by calibrated EM"),
+    Method("uncovered_regions", "weighting", (), "where the target has rows and the source none, as rules"),
+    Method("pareto_k", "montecarlo", (), "how heavy the tail of the weights is"),
+    Method("pareto_smooth", "montecarlo", (), "weights with a smoothed tail"),
+    Method("confidence_based", "evaluation", (417,), "a classifier's metrics on unlabelled data (M-CBPE)"),
+    Method("importance_weighted", "evaluation", (), "any metric on weighted source rows"),
+    Method("doubly_robust", "evaluation", (), "any metric: expected outcomes plus weighted residuals"),
+    Method("attribute_change", "evaluation", (160,), "which shifts changed the performance, by Shapley values"),
+    Method("specification_test", "evaluation", (335,), "do plain and weighted likelihood disagree"),
+    Method("weighting_gain", "evaluation", (335,), "would weighted training lower the target risk"),
+    Method("conformal_thresholds", "conformal", (), "weighted conformal prediction: the threshold of each row"),
+    Method("SplitConformalRegressor", "conformal", (), "prediction intervals that hold under shift"),
+    Method("SplitConformalClassifier", "conformal", (), "prediction sets that hold under shift"),
+    Method("label_shift_sets", "conformal", (), "prediction sets that hold when class shares change"),
+    Method("expected_coverage", "conformal", (), "the coverage to expect in the target"),
+    Method("exact_shapley", "explain", (), "Shapley values from the values of all coalitions"),
+    Method("sampled_shapley", "explain", (), "Shapley values from sampled permutations"),
+)

@@ -8,6 +8,7 @@ from steelyard.evaluation.estimates import (
     importance_weighted,
     plug_in,
 )
+from steelyard.evaluation.goodness_of_fit import nplm_statistic, nplm_test
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
 from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
 from steelyard.evaluation.specification import (
@@ -34,6 +35,8 @@ __all__ = [
     "get_metric",
     "group_features",
     "importance_weighted",
+    "nplm_statistic",
+    "nplm_test",
     "outcome_columns",
     "plug_in",
     "recalibrate",

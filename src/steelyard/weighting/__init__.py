@@ -3,6 +3,7 @@
 from steelyard.weighting.base import RatioEstimator
 from steelyard.weighting.classifier import ClassifierRatio
 from steelyard.weighting.diagnostics import Region, standardised_differences, uncovered_regions
+from steelyard.weighting.kernel_logistic import KernelLogisticRatio
 from steelyard.weighting.label_shift import (
     ClassRatio,
     LabelShiftEM,
@@ -16,6 +17,7 @@ from steelyard.weighting.select import ratio_score
 __all__ = [
     "ClassRatio",
     "ClassifierRatio",
+    "KernelLogisticRatio",
     "LabelShiftEM",
     "RatioEstimator",
     "Region",

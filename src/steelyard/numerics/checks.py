@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from steelyard.errors import InputError
 
@@ -14,7 +15,12 @@ FloatArray = npt.NDArray[np.float64]
 
 def as_rows(X: Any, *, name: str = "X", allow_nan: bool = True) -> FloatArray:
     """Return ``X`` as a float64 matrix, (n, d), with at least one row and no infinities."""
-    array = np.asarray(X, dtype=np.float64)
+    if scipy.sparse.issparse(X):
+        raise InputError(f"{name} is a sparse matrix; pass a dense one, such as {name}.toarray().")
+    raw = np.asarray(X)
+    if np.iscomplexobj(raw):
+        raise InputError(f"Complex data not supported: {name} has imaginary parts; pass real numbers.")
+    array = np.asarray(raw, dtype=np.float64)
     if array.ndim != 2:
         raise InputError(
             f"{name} has {array.ndim} dimension(s); pass rows and columns. "
@@ -22,7 +28,8 @@ def as_rows(X: Any, *, name: str = "X", allow_nan: bool = True) -> FloatArray:
         )
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise InputError(
-            f"{name} has shape {array.shape}: 0 sample(s) or 0 feature(s); a minimum of 1 is required."
+            f"{name} has {array.shape[0]} sample(s) and {array.shape[1]} feature(s) (shape={array.shape}) "
+            "while a minimum of 1 is required."
         )
     if np.isinf(array).any():
         column = int(np.flatnonzero(np.isinf(array).any(axis=0))[0])

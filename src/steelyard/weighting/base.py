@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from steelyard.errors import InputError
 from steelyard.numerics.checks import as_rows, as_weights
@@ -46,7 +46,8 @@ class RatioEstimator(BaseEstimator):  # type: ignore[misc]
             Source labels, for the estimators that use them.
         X_target : array of shape (n_target, d)
         sample_weight : array of shape (n_source,), optional
-            How much the source rows count already.
+            How often each source row counts: integers are repeated rows. Give
+            them a mean of one if the rows together count as many as there are.
         """
         if X_target is None:
             raise InputError("X_target is missing; pass the target rows: fit(X, y, X_target=...).")
@@ -55,8 +56,12 @@ class RatioEstimator(BaseEstimator):  # type: ignore[misc]
             raise InputError(
                 f"X has {source.shape[1]} columns and X_target {target.shape[1]}; both need the same columns."
             )
+        validate_data(self, X, skip_check_array=True)
+        try:
+            validate_data(self, X_target, reset=False, skip_check_array=True)
+        except ValueError as fault:
+            raise InputError(f"X_target does not have the columns of X. {fault}") from None
         weight = as_weights(sample_weight, source.shape[0])
-        self.n_features_in_ = source.shape[1]
         log_source, log_target = self._fit(source, y, target, weight)
         self.log_mass_ = log_mean_exp(log_source, sample_weight=weight)
         self.log_ratio_ = log_source - self.log_mass_
@@ -67,8 +72,7 @@ class RatioEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the log density ratio at the rows of ``X``, (n,), on the scale of ``weights()``."""
         check_is_fitted(self, "log_mass_")
         rows = as_rows(X)
-        if rows.shape[1] != self.n_features_in_:
-            raise InputError(f"X has {rows.shape[1]} features, but was fitted on {self.n_features_in_}.")
+        validate_data(self, X, reset=False, skip_check_array=True)
         return self._log_ratio(rows) - self.log_mass_
 
     def weights(self, X: Any = None) -> FloatArray:

@@ -11,10 +11,10 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import has_fit_parameter
 
-from steelyard.errors import InputError, LearnerError
+from steelyard.errors import InputError
 from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.weighting._fitting import check_takes_weights, fit_weighted
 from steelyard.weighting.base import RatioEstimator
 
 FloatArray = npt.NDArray[np.float64]
@@ -80,15 +80,13 @@ class ClassifierRatio(RatioEstimator):
         n, m = X.shape[0], X_target.shape[0]
         folds = min(self.n_folds, n, m)
         if folds < 2:
-            raise InputError(f"{n} source and {m} target rows are too few to cross-fit; at least 2 each.")
-        weighted = not np.all(sample_weight == sample_weight[0])
-        if weighted and not _takes_weights(base):
-            raise LearnerError(
-                f"{type(base).__name__} does not take sample_weight; choose a classifier that does."
+            raise InputError(
+                f"X has {n} sample(s) and X_target {m}: too few to cross-fit; at least 2 a side are needed."
             )
+        check_takes_weights(base, sample_weight)
         rows = np.vstack([X, X_target])
         domain = np.repeat([0, 1], [n, m])
-        weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(m)])
+        weight = np.concatenate([sample_weight, np.ones(m)])
         fold = np.concatenate([deal_folds(n, folds, rng), deal_folds(m, folds, rng)])
         used = np.concatenate([_sampled(n, self.max_rows, rng), _sampled(m, self.max_rows, rng)])
 
@@ -99,10 +97,7 @@ class ClassifierRatio(RatioEstimator):
             model = clone(base)
             if "random_state" in model.get_params():
                 model.set_params(random_state=draw_seed(rng))
-            if weighted:
-                _fit_weighted(model, rows[train], domain[train], weight[train])
-            else:
-                model.fit(rows[train], domain[train])
+            fit_weighted(model, rows[train], domain[train], weight[train])
             # Odds times (source weight / target weight) turns posterior odds into a density ratio.
             offset = float(
                 np.log(weight[train & (domain == 0)].sum()) - np.log(weight[train & (domain == 1)].sum())
@@ -120,18 +115,6 @@ class ClassifierRatio(RatioEstimator):
     def _log_ratio(self, X: FloatArray) -> FloatArray:
         log_odds = np.mean([_log_odds(model, X) + offset for model, offset in self.models_], axis=0)
         return np.asarray(self.slope_ * log_odds + self.intercept_)
-
-
-def _takes_weights(model: Any) -> bool:
-    last = model.steps[-1][1] if hasattr(model, "steps") else model
-    return bool(has_fit_parameter(last, "sample_weight"))
-
-
-def _fit_weighted(model: Any, X: FloatArray, y: npt.NDArray[Any], weight: FloatArray) -> None:
-    if hasattr(model, "steps"):
-        model.fit(X, y, **{f"{model.steps[-1][0]}__sample_weight": weight})
-    else:
-        model.fit(X, y, sample_weight=weight)
 
 
 def _sampled(n: int, most: int | None, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

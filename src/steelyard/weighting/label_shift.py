@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from steelyard.errors import InputError
 from steelyard.numerics.checks import as_weights
 from steelyard.numerics.random import as_generator, deal_folds
+from steelyard.weighting._fitting import check_takes_weights, fit_weighted
 from steelyard.weighting.base import RatioEstimator
 
 FloatArray = npt.NDArray[np.float64]
@@ -152,7 +153,7 @@ def label_shift_ratio(
     draws = []
     for _ in range(n_resamples):
         s = rng.integers(0, n, n_draw)
-        if len(np.unique(codes[s])) == n_classes:
+        if np.bincount(codes[s], weights=weight[s], minlength=n_classes).all():
             draws.append(estimate(s, rng.integers(0, m, m_draw), weight[s]))
     covariance = np.cov(np.array(draws).T) if len(draws) > 2 else np.full((n_classes, n_classes), np.nan)
     return ClassRatio(ratio, covariance * max(n_draw / n, m_draw / m), prior)
@@ -195,20 +196,42 @@ class LabelShiftEM(RatioEstimator):
         self, X: FloatArray, y: Any, X_target: FloatArray, sample_weight: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         if y is None:
-            raise InputError("y is missing; label-shift weights need the source's labels: fit(X, y, ...).")
+            raise InputError(
+                "LabelShiftEM requires y to be passed, but the target y is None; "
+                "label-shift weights need the source's labels: fit(X, y, X_target=...)."
+            )
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2 or len(self.classes_) > max(50, len(codes) // 20):
-            raise InputError(f"y has {len(self.classes_)} distinct values; label shift needs a few classes.")
+            raise InputError(
+                f"y has {len(self.classes_)} class(es) in {len(codes)} rows; label shift needs a few classes."
+            )
         rng = as_generator(self.random_state)
         base = self.classifier
         if base is None:
             base = HistGradientBoostingClassifier(early_stopping=True, random_state=0)
-        fold = deal_folds(len(codes), self.n_folds, rng, strata=codes)
-        self.models_ = [clone(base).fit(X[fold != k], codes[fold != k]) for k in range(self.n_folds)]
+        check_takes_weights(base, sample_weight)
+        # Rows that do not count are dealt apart, so that every fold's model sees every class.
+        fold = deal_folds(len(codes), self.n_folds, rng, strata=np.where(sample_weight > 0, codes, -1))
+        counted = np.bincount(codes[sample_weight > 0], minlength=len(self.classes_))
+        if counted.min() < 2:
+            raise InputError(
+                f"class {self.classes_[int(np.argmin(counted))]} of y has {counted.min()} sample(s) that "
+                "count; cross-fitting needs at least 2 of each class."
+            )
+        self.models_ = [
+            fit_weighted(clone(base), X[train], codes[train], sample_weight[train])
+            for train in ((fold != k) & (sample_weight > 0) for k in range(self.n_folds))
+        ]
         proba = np.empty((len(codes), len(self.classes_)))
         for k, model in enumerate(self.models_):
             proba[fold == k] = model.predict_proba(X[fold == k])
-        proba_target = self._proba(X_target)
+        # One model a target row, as for the source: an average of models would be sharper than what
+        # the calibration is fitted to, and the class ratio would come out too close to one.
+        fold_target = deal_folds(len(X_target), self.n_folds, rng)
+        proba_target = np.empty((len(X_target), len(self.classes_)))
+        for k, model in enumerate(self.models_):
+            if (fold_target == k).any():
+                proba_target[fold_target == k] = model.predict_proba(X_target[fold_target == k])
         self.class_ratio_ = label_shift_ratio(
             proba, codes, proba_target, sample_weight=sample_weight, random_state=rng
         )

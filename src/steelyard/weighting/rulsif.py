@@ -15,6 +15,8 @@ from steelyard.weighting.base import RatioEstimator
 
 FloatArray = npt.NDArray[np.float64]
 
+_FOLDS = 5
+
 
 class RuLSIF(RatioEstimator):
     """Density ratio through the relative ratio ``q / (alpha q + (1 - alpha) p)``, p source, q target.
@@ -77,12 +79,21 @@ class RuLSIF(RatioEstimator):
             raise InputError(
                 "RuLSIF measures distances and takes no missing values (NaN); impute them first."
             )
+        counted = np.flatnonzero(sample_weight)
+        if min(counted.size, X_target.shape[0]) < _FOLDS:
+            raise InputError(
+                f"X has {counted.size} sample(s) that count and X_target {X_target.shape[0]}; "
+                f"at least {_FOLDS} a side are needed to choose width and ridge."
+            )
         rng = as_generator(self.random_state)
         both = np.vstack([X, X_target])
-        self.centre_, spread = both.mean(axis=0), both.std(axis=0)
+        counts = np.concatenate([sample_weight, np.ones(X_target.shape[0])])
+        self.centre_ = np.average(both, axis=0, weights=counts)
+        spread = np.sqrt(np.average((both - self.centre_) ** 2, axis=0, weights=counts))
         self.scale_ = np.where(spread > 0, spread, 1.0)
         source, target = self._standardise(X), self._standardise(X_target)
-        s = rng.permutation(source.shape[0])[: self.max_rows]
+        # Rows that do not count are left out, so that no fold is without weight.
+        s = rng.permutation(counted)[: self.max_rows]
         t = rng.permutation(target.shape[0])[: self.max_rows]
         self.centres_ = target[t[: self.n_kernels]]
         distance_s = euclidean_distances(source[s], self.centres_, squared=True)
@@ -99,16 +110,16 @@ class RuLSIF(RatioEstimator):
     ) -> tuple[float, float]:
         """Pick kernel width and ridge by the least-squares score on held-out rows."""
         median = float(np.median(distance_t[distance_t > 0])) if (distance_t > 0).any() else 1.0
-        s, t = deal_folds(len(distance_s), 5, rng), deal_folds(len(distance_t), 5, rng)
+        s, t = deal_folds(len(distance_s), _FOLDS, rng), deal_folds(len(distance_t), _FOLDS, rng)
         best = (np.inf, median, 1.0)
         for width in median * np.array([0.1, 0.25, 0.5, 1.0, 2.0, 4.0]):
             for_fold = [
                 _moments(distance_s[s == k], distance_t[t == k], weight[s == k], width, self.alpha)
-                for k in range(5)
+                for k in range(_FOLDS)
             ]
             for ridge in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
                 score = 0.0
-                for k in range(5):
+                for k in range(_FOLDS):
                     rest = [f for j, f in enumerate(for_fold) if j != k]
                     H_rest, h_rest = (np.mean([f[i] for f in rest], axis=0) for i in (0, 1))
                     theta = _solve(H_rest, h_rest, ridge=ridge)

@@ -1,0 +1,41 @@
+"""Fitting a learner with weights, or saying that it cannot take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import has_fit_parameter
+
+from steelyard.errors import LearnerError
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def check_takes_weights(model: Any, weight: FloatArray) -> None:
+    """Raise LearnerError if the weights differ and the model, or a pipeline's last step, takes none."""
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    if np.any(weight != weight[0]) and not has_fit_parameter(last, "sample_weight"):
+        raise LearnerError(
+            f"{type(last).__name__} takes no sample_weight in fit, so the weights would be lost; "
+            "choose a classifier that takes them."
+        )
+
+
+def fit_weighted(model: Any, X: FloatArray, y: npt.NDArray[Any], weight: FloatArray) -> Any:
+    """Fit with the weights; weights of one are not passed, so that any learner will do.
+
+    In a pipeline every step that takes weights gets them, so that integer
+    weights are repeated rows to a scaler as well.
+    """
+    steps = getattr(model, "steps", None)
+    if np.all(weight == 1.0):
+        return model.fit(X, y)
+    if steps is None:
+        return model.fit(X, y, **({"sample_weight": weight} if _takes(model) else {}))
+    return model.fit(X, y, **{f"{name}__sample_weight": weight for name, step in steps if _takes(step)})
+
+
+def _takes(step: Any) -> bool:
+    return step is not None and step != "passthrough" and bool(has_fit_parameter(step, "sample_weight"))

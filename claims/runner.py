@@ -55,7 +55,7 @@ def run_declarations(declarations: Sequence[Declaration], *, quick: bool = False
             if key not in done:
                 done[key] = declaration.run(seed)
             numbers.append(done[key])
-        outcomes.append(judge(declaration, numbers))
+        outcomes.append(judge(declaration, numbers, declared=len(declarations)))
     return tuple(outcomes)
 
 

@@ -6,6 +6,12 @@ about zero, and there the t interval keeps its level even for heavy tails,
 while the percentile bootstrap of 20-30 values is too short (it excludes zero
 in 6-7% of null cases instead of 5%). Rates (every value 0 or 1) in a bound get
 the exact binomial interval.
+
+A row with several declarations holds if all of them do, which needs no
+correction. It is contradicted if any of them is, and the more there are, the
+likelier one is by chance: so a declaration counts as contradicted only if the
+interval at level ``1 - 0.05 / k`` says so, k being the declarations of the row
+(Bonferroni). The interval that is shown is the 95% one.
 """
 
 from __future__ import annotations
@@ -64,17 +70,17 @@ def t_interval(values: npt.ArrayLike, *, level: float = LEVEL) -> tuple[float, f
     return centre, centre - half, centre + half
 
 
-def judge(declaration: Declaration, numbers: Numbers) -> Outcome:
-    """Turn the repetitions of one declaration into its outcome."""
+def judge(declaration: Declaration, numbers: Numbers, *, declared: int = 1) -> Outcome:
+    """Turn the repetitions of one declaration, one of ``declared`` in its row, into its outcome."""
     for number in numbers:
         bad = [k for k in _names(declaration) if not math.isfinite(float(number[k]))]
         if bad:
             raise ValueError(f"{declaration.question!r}: {', '.join(bad)} is not finite.")
     if isinstance(declaration, Comparison):
-        return _judge_comparison(declaration, numbers)
+        return _judge_comparison(declaration, numbers, declared)
     if isinstance(declaration, Identity):
         return _judge_identity(declaration, numbers)
-    return _judge_bound(declaration, numbers)
+    return _judge_bound(declaration, numbers, declared)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
@@ -90,12 +96,13 @@ def _names(declaration: Declaration) -> tuple[str, ...]:
     return (declaration.value,)
 
 
-def _judge_comparison(c: Comparison, numbers: Numbers) -> Outcome:
+def _judge_comparison(c: Comparison, numbers: Numbers, declared: int) -> Outcome:
     method = np.array([float(n[c.method]) for n in numbers])
     baseline = np.array([float(n[c.baseline]) for n in numbers])
     advantage = (baseline - method) if c.smaller_is_better else (method - baseline)
     effect, low, high = t_interval(advantage)
-    verdict: Verdict = "holds" if low > 0 else "contradicted" if high < 0 else "not shown"
+    against = t_interval(advantage, level=1 - (1 - LEVEL) / declared)[2] < 0
+    verdict: Verdict = "holds" if low > 0 else "contradicted" if against else "not shown"
     divisor = float(baseline.mean())
     direction = "smaller" if c.smaller_is_better else "larger"
     return Outcome(
@@ -122,7 +129,7 @@ def _judge_identity(c: Identity, numbers: Numbers) -> Outcome:
     )
 
 
-def _judge_bound(c: Bound, numbers: Numbers) -> Outcome:
+def _judge_bound(c: Bound, numbers: Numbers, declared: int) -> Outcome:
     values = np.array([float(n[c.value]) for n in numbers])
     floor = -math.inf if c.low is None else c.low - c.tolerance
     ceiling = math.inf if c.high is None else c.high + c.tolerance
@@ -131,13 +138,10 @@ def _judge_bound(c: Bound, numbers: Numbers) -> Outcome:
         effect, low, high = float(values[np.argmax(beyond)]), None, None
         verdict: Verdict = "holds" if beyond.max() <= 0 else "contradicted"
     else:
-        if set(np.unique(values)) <= {0.0, 1.0}:
-            exact = stats.binomtest(int(values.sum()), values.size).proportion_ci(LEVEL, "exact")
-            effect, low, high = float(values.mean()), float(exact.low), float(exact.high)
-        else:
-            effect, low, high = t_interval(values)
-        inside = floor <= effect <= ceiling
-        verdict = "holds" if inside else "contradicted" if low > ceiling or high < floor else "not shown"
+        effect, low, high = _mean_interval(values, LEVEL)
+        _, wide_low, wide_high = _mean_interval(values, 1 - (1 - LEVEL) / declared)
+        against = wide_low > ceiling or wide_high < floor
+        verdict = "holds" if floor <= effect <= ceiling else "contradicted" if against else "not shown"
     limits = [f"at least {c.low:g}"] if c.low is not None else []
     limits += [f"at most {c.high:g}"] if c.high is not None else []
     slack = f", tolerance {c.tolerance:.3g}" if c.tolerance else ""
@@ -145,6 +149,13 @@ def _judge_bound(c: Bound, numbers: Numbers) -> Outcome:
     return Outcome(
         "bound", c.question, c.metric, setting, len(numbers), effect, low, high, None, verdict, c.note
     )
+
+
+def _mean_interval(values: npt.NDArray[np.float64], level: float) -> tuple[float, float, float]:
+    if set(np.unique(values)) <= {0.0, 1.0}:
+        exact = stats.binomtest(int(values.sum()), values.size).proportion_ci(level, "exact")
+        return float(values.mean()), float(exact.low), float(exact.high)
+    return t_interval(values, level=level)
 
 
 def _short(value: float) -> float | None:

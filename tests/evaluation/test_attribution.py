@@ -37,7 +37,9 @@ class ExactRatio:
 
 def test_groups_recover_the_closed_form():
     loss, X, T = moved_normals(0, n=6000)
-    result = attribute_change(loss, X, T, groups={c: [i] for i, c in enumerate("abcd")}, random_state=0)
+    result = attribute_change(
+        loss, X, T, groups={c: [i] for i, c in enumerate("abcd")}, repeats=1, random_state=0
+    )
     for part, truth in zip(result.parts, TRUTH):
         # Four standard errors (the interval's half width is 1.96 of them), and 0.02 for what boosting blurs.
         assert abs(part.change - truth) < 4 * (part.high - part.low) / 3.92 + 0.02
@@ -61,15 +63,15 @@ def test_exact_ratio_and_no_noise_gives_the_weighted_means():
 def test_intervals_cover_also_what_did_not_move():
     # Additive loss and the additive logistic ratio: both nuisance models are right.
     hits = np.zeros(2)
-    n_runs = 60
+    n_runs = 30
     for seed in range(n_runs):
         rng = np.random.default_rng(seed)
         X, T = rng.normal(size=(400, 2)), rng.normal(size=(400, 2)) + [0.5, 0.0]
         loss = X @ [1.0, 1.0] + rng.normal(size=400)
         result = attribute_change(loss, X, T, groups={"a": [0], "b": [1]}, repeats=1, random_state=seed)
         hits += [p.low <= t <= p.high for p, t in zip(result.parts, (0.5, 0.0))]
-    # Nominal 95%; 60 runs have a binomial standard error of 2.8%, three of them.
-    assert (hits / n_runs >= 0.95 - 0.085).all()
+    # Nominal 95%; 30 runs have a binomial standard error of 4%, three of them.
+    assert (hits / n_runs >= 0.95 - 0.12).all()
 
 
 def causal_graph(n, rng, *, shift):

@@ -20,7 +20,7 @@ Every paper of the catalogue, and what the check of its claim came to. The page 
 
 - **holds**: over independent seeds, the 95% interval of the paired difference lies on the claimed side of
   zero; an identity or a bound holds to its stated tolerance.
-- **not shown**: the interval includes zero.
+- **not shown**: the data say neither that nor the contrary.
 - **contradicted**: the interval lies on the other side (at level 1 - 0.05 / k in a row of k checks, so that
   many checks do not contradict by chance), or the identity or bound fails.
 - **open**: there is no check yet.

@@ -143,7 +143,7 @@ def audit(
         tables = with_output(tables, model=model, random_state=seeds[0])
         chosen_metrics(tables, metrics)  # a wrong name is told before the long steps
     with step("outcome", "Learning what outcome to expect of a row"):
-        expected = _expected(tables, seeds[1])
+        expected = expect(tables, seeds[1])
     with step("shift", "Testing for a shift"):
         found = detect(tables, expected, seed=seeds[2])
     with step("weigh", "Weighing the rows"):
@@ -183,7 +183,8 @@ def audit(
     )
 
 
-def _expected(tables: Tables, seed: int) -> ExpectedOutcome:
+def expect(tables: Tables, seed: int) -> ExpectedOutcome:
+    """Return the outcome to expect of every row, by models that have not seen it."""
     assert tables.output is not None and tables.output_live is not None
     return expected_outcome(
         tables.X,

@@ -1,0 +1,1 @@
+"""steelyard beside other packages, measured in one run: ``python -m benchmarks NAME``."""

@@ -1,0 +1,87 @@
+"""An environment of its own for each peer, made once, and used through subprocesses that exchange files.
+
+Peers pin versions that conflict with one another and with ours, so none is
+imported here. Everything lies under ``$STEELYARD_BENCH_CACHE``, else
+``~/.cache/steelyard-benchmarks``: ``envs/NAME`` and ``data/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE_VARIABLE = "STEELYARD_BENCH_CACHE"
+
+_VERSIONS = """
+import importlib.metadata, json, sys
+print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
+"""
+
+
+class PeerError(RuntimeError):
+    """A peer could not be installed or its script failed."""
+
+
+def cache_directory() -> Path:
+    """Return the directory that holds environments and data between runs."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "steelyard-benchmarks"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with one peer in it."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    @property
+    def directory(self) -> Path:
+        """Where it lies."""
+        return cache_directory() / "envs" / self.name
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+        return self.directory / folder / name
+
+    def versions(self) -> dict[str, str] | None:
+        """Return the installed version of each requirement, or None if one is absent."""
+        if not self.python.exists():
+            return None
+        command = [str(self.python), "-c", _VERSIONS, *self.requirements]
+        done = subprocess.run(command, capture_output=True, text=True, env=self._variables())
+        return dict(json.loads(done.stdout)) if done.returncode == 0 else None
+
+    def ensure(self) -> dict[str, str]:
+        """Make the environment if it is not there, and return its versions."""
+        found = self.versions()
+        if found is not None:
+            return found
+        print(f"making the environment of {self.name} in {self.directory}", file=sys.stderr, flush=True)
+        venv.create(self.directory, with_pip=True, clear=True)
+        command = [str(self.python), "-m", "pip", "install", "--quiet", *self.requirements]
+        done = subprocess.run(command, capture_output=True, text=True, env=self._variables())
+        found = self.versions()
+        if done.returncode or found is None:
+            raise PeerError(f"could not install {', '.join(self.requirements)}:\n{done.stderr[-2000:]}")
+        return found
+
+    def run(self, script: Path, arguments: Sequence[str | Path], *, timeout: float | None = None) -> None:
+        """Run a script in the environment; raise PeerError with the end of its output if it fails."""
+        command = [str(self.python), str(script), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self._variables(), timeout=timeout)
+        if done.returncode:
+            raise PeerError(f"{script.name} failed in {self.name}:\n{(done.stdout + done.stderr)[-4000:]}")
+
+    def _variables(self) -> dict[str, str]:
+        """Return the process environment: nothing of ours on the path, no telemetry."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        return {**kept, "NML_DISABLE_USAGE_LOGGING": "1"}

@@ -1,0 +1,1 @@
+"""How good is a model where there are no labels: steelyard, NannyML, importance weighting, carry-over."""

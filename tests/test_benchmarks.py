@@ -1,0 +1,199 @@
+"""The pure parts of the benchmarks: what is measured, how it is judged, where it is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
+
+from benchmarks.document import with_section
+from benchmarks.environments import CACHE_VARIABLE, Environment, cache_directory
+from benchmarks.label_free.baselines import carry_over, importance_weighting
+from benchmarks.label_free.case import Case, labels_from, numbers_from, whole_windows
+from benchmarks.label_free.measure import measured, noise_floor
+from benchmarks.label_free.score import Record, rows_of, summary
+from benchmarks.label_free.table import render
+
+
+def case_of(
+    *,
+    n: int = 4000,
+    every: int = 1000,
+    kind: str = "classification",
+    output: np.ndarray | None = None,
+    **more,
+) -> Case:
+    rng = np.random.default_rng(3)
+    x, x_live = rng.standard_normal(n), rng.standard_normal(n) + 0.7
+    p, p_live = (1 / (1 + np.exp(-z)) for z in (x, x_live))
+    y, y_live = ((rng.random(n) < q).astype(float) for q in (p, p_live))
+    fields = {
+        "name": "a",
+        "row": "a",
+        "kind": kind,
+        "train": pl.DataFrame({"x": x, "y": y, "output": p}),
+        "live": pl.DataFrame({"x": x_live, "output": p_live if output is None else output}),
+        "target": "y",
+        "truth": y_live,
+        "every": every,
+        "features": ("x",),
+        "draw": labels_from(p_live),
+    }
+    return Case(**{**fields, **more})
+
+
+def test_metrics_agree_with_scikit_learn_ties_included():
+    rng = np.random.default_rng(0)
+    output = np.round(rng.random(400), 1)
+    labels = (rng.random((5, 400)) < 0.3).astype(float)
+    for metric, oracle in (
+        ("accuracy", lambda y: accuracy_score(y, output >= 0.5)),
+        ("f1", lambda y: f1_score(y, output >= 0.5)),
+        ("auc", lambda y: roc_auc_score(y, output)),
+        ("mae", lambda y: mean_absolute_error(y, output)),
+        ("rmse", lambda y: root_mean_squared_error(y, output)),
+    ):
+        np.testing.assert_allclose(measured(metric, labels, output), [oracle(y) for y in labels], rtol=1e-12)
+
+
+def test_the_noise_floor_of_accuracy_is_the_binomial_one():
+    # Every row is predicted 1 and right with probability 0.8; a normal has mean |z| sqrt(2/pi) sd.
+    n = 1000
+    case = case_of(n=n, output=np.full(n, 0.9), draw=labels_from(np.full(n, 0.8)))
+    expected = np.sqrt(2 / np.pi) * np.sqrt(0.16 / n)
+    # 300 draws give a standard deviation to within 1/sqrt(600), 4%; four of those.
+    assert noise_floor(case, slice(0, n), "accuracy", np.random.default_rng(1)) == pytest.approx(
+        expected, rel=0.16
+    )
+
+
+def test_the_noise_floor_of_the_mean_error_of_a_number():
+    n = 1000
+    case = case_of(
+        n=n, kind="regression", output=np.zeros(n), draw=numbers_from(np.zeros(n), np.full(n, 2.0))
+    )
+    # The folded normal has variance sd^2 (1 - 2/pi).
+    expected = np.sqrt(2 / np.pi) * 2 * np.sqrt((1 - 2 / np.pi) / n)
+    floor = noise_floor(case, slice(0, n), "mae", np.random.default_rng(1))
+    assert floor == pytest.approx(expected, rel=0.16)
+    # Without a law, rows are drawn again; these rows' errors are draws of the same folded normal.
+    truth = 2.0 * norm.ppf((np.arange(n) + 0.5) / n)
+    again = noise_floor(
+        case_of(n=n, kind="regression", output=np.zeros(n), truth=truth, draw=None),
+        slice(0, n),
+        "mae",
+        np.random.default_rng(1),
+    )
+    assert again == pytest.approx(expected, rel=0.16)
+
+
+def test_windows_are_whole_and_a_short_table_is_one():
+    rows, every = whole_windows(pl.DataFrame({"x": range(23)}), 5)
+    assert (rows.height, every) == (20, 5)
+    rows, every = whole_windows(pl.DataFrame({"x": range(23)}), 5, most=2)
+    assert (rows.height, every) == (10, 5)
+    rows, every = whole_windows(pl.DataFrame({"x": range(3)}), 5)
+    assert (rows.height, every) == (3, 3)
+    assert [(w.start, w.stop) for w in case_of(n=4000, every=1000).windows] == [
+        (0, 1000),
+        (1000, 2000),
+        (2000, 3000),
+        (3000, 4000),
+    ]
+
+
+def test_methods_do_not_see_the_labels():
+    case = case_of().unlabelled()
+    assert case.truth.size == 0
+    assert case.draw is None
+    assert set(case.live.columns) == {"x", "output"}
+
+
+def test_carry_over_and_weighting_know_the_direction_of_the_shift():
+    case = case_of(every=4000)
+    naive, weighted = carry_over(case)[0], importance_weighting(case)[0]
+    actual = measured("f1", case.truth[None, :], case.live["output"].to_numpy())[0]
+    # The target has more positives, so F1 rises; the shift is plain (0.7 sd), so half the gap is a low bar.
+    assert actual > naive["f1"] + 0.05
+    assert abs(weighted["f1"] - actual) < 0.5 * abs(naive["f1"] - actual)
+
+
+def record(
+    ours: float | None, theirs: float, *, case: str = "a", window: int = 0, actual: float = 0.5
+) -> Record:
+    interval = (None, None) if ours is None else (ours - 0.1, ours + 0.1)
+    estimates = {"steelyard": ours, "CBPE": theirs, "importance weighting": 0.8, "carried over": 0.9}
+    return Record(case, "row", window, "accuracy", actual, 0.01, *interval, estimates)
+
+
+def test_verdicts_follow_the_paired_differences():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.001, 12)
+    better = summary([record(0.51, 0.55 + e) for e in noise])
+    assert (better["verdict"], better["best"]) == ("better", "CBPE")
+    assert better["difference"] == pytest.approx(-0.04 - noise.mean())
+    assert better["se"] == pytest.approx(noise.std(ddof=1) / np.sqrt(12))
+    assert better["held"] == 1.0
+    assert summary([record(0.55 + e, 0.51) for e in noise])["verdict"] == "worse"
+    assert summary([record(0.51 + e, 0.51 - e) for e in noise])["verdict"] == "same"
+
+
+def test_the_best_other_is_chosen_where_ours_answered():
+    rows = [record(None, 0.9), record(0.515, 0.51, window=1)]
+    found = summary(rows)
+    assert (found["windows"], found["answered"], found["best"]) == (2, 1, "CBPE")
+    assert found["errors"]["steelyard"] == pytest.approx(0.015)
+    assert found["errors"]["CBPE"] == pytest.approx((0.4 + 0.01) / 2)
+    # One window has no standard error: 0.005 is not beyond the floor of 0.01.
+    assert (found["se"], found["verdict"]) == (None, "same")
+    assert summary([record(None, 0.9)])["verdict"] == "inconclusive"
+
+
+def test_pooled_rows_count_cases_not_windows():
+    many = [record(0.51, 0.53, case=c, window=k) for c in "ab" for k in range(9)]
+    many += [record(0.55, 0.52, case="c", window=k) for k in range(9)]
+    pooled = next(r for r in rows_of(many, pooled="all") if r["row"] == "all")
+    gaps = np.array([-0.02, -0.02, 0.03])
+    assert pooled["difference"] == pytest.approx(gaps.mean())
+    assert pooled["se"] == pytest.approx(gaps.std(ddof=1) / np.sqrt(3))
+
+
+def test_sections_are_replaced_and_added():
+    text = with_section("", "a", "first")
+    text = with_section(text, "b", "second")
+    again = with_section(text, "a", "third")
+    assert "first" not in again
+    assert again.index("third") < again.index("second")
+    assert with_section(again, "a", "third") == again
+
+
+def test_the_tables_show_losses_and_refusals():
+    rows = [
+        {"row": "r", "metric": "accuracy", **summary([record(0.6 + e, 0.51) for e in (0.01, 0.011, 0.012)])},
+        {"row": "s", "metric": "auc", **summary([record(None, 0.6)])},
+    ]
+    notes = {
+        "r": {"shift": {"none": 1}},
+        "s": {"shift": {"cannot tell": 1}, "inconclusive": {"s": "No overlap."}},
+    }
+    setup = {"python": "3", "processes": 2, "ours": {"steelyard": "0"}, "peers": {"nannyml": "0"}}
+    text = render({"setup": setup, "tasks": {"acs_years": {"rows": rows, "notes": notes, "failures": {}}}})
+    assert "| 0 of 1 |" in text
+    assert "No overlap." in text
+    assert "r, accuracy: 0.1110 against 0.0100 (CBPE)" in text
+
+
+def test_environments_live_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    peer = Environment("peer", ("pip",))
+    assert cache_directory() == tmp_path
+    assert peer.directory == tmp_path / "envs" / "peer"
+    assert peer.versions() is None

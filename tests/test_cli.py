@@ -17,7 +17,7 @@ from rich.console import Console
 import steelyard.auditing
 import steelyard.methods
 from steelyard import __version__
-from steelyard.auditing.gate import Condition, Gate
+from steelyard.auditing.reporting.gate import Condition, Gate
 from steelyard.auditing.result import (
     AuditResult,
     Finding,

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from steelyard.auditing.columns import MOST_CATEGORIES, OTHER, category_order, parse_dates
 from steelyard.auditing.read import read_tables
+from steelyard.auditing.reading.columns import MOST_CATEGORIES, OTHER, category_order, parse_dates
 from steelyard.errors import InputError
 
 N = 120

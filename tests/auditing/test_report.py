@@ -17,9 +17,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from steelyard.auditing import figures, wording
-from steelyard.auditing.figures import Mark, Scale
 from steelyard.auditing.report import FILES, render_html, save
+from steelyard.auditing.reporting import figures, wording
+from steelyard.auditing.reporting.figures import Mark, Scale
 from steelyard.auditing.result import AuditResult, Finding
 from tests.auditing.example_audit import VARIANTS, binary, inconclusive, labels_arrived, no_shift, wide
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from steelyard.auditing.reporting.terminal import summary
 from steelyard.auditing.result import Advice, AuditResult, Finding, Part
-from steelyard.auditing.terminal import summary
 from tests.auditing.example_audit import VARIANTS, binary, inconclusive, labels_arrived, multiclass
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steelyard.auditing.profile import ColumnProfile
-from steelyard.auditing.triage import duplicate_rows, judge_column
+from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.triage import duplicate_rows, judge_column
 
 RNG = np.random.default_rng(0)
 

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.columns import Aligned, align, category_order, counts, encode
-from steelyard.auditing.profile import ColumnProfile
+from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
+from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.sources import load
+from steelyard.auditing.reading.target import Target, read_labels, read_output, read_target
+from steelyard.auditing.reading.triage import Verdict, duplicate_rows, judge_column
+from steelyard.auditing.reading.windows import Windows, cut_windows
 from steelyard.auditing.result import ColumnNote, Finding
-from steelyard.auditing.sources import load
 from steelyard.auditing.tables import Feature, Tables
-from steelyard.auditing.target import Target, read_labels, read_output, read_target
-from steelyard.auditing.triage import Verdict, duplicate_rows, judge_column
-from steelyard.auditing.windows import Windows, cut_windows
 from steelyard.errors import InputError
 
 MIN_ROWS = 50

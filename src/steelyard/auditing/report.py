@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steelyard.auditing import figures, page, wording
+from steelyard.auditing.reporting import figures, page, wording
 from steelyard.auditing.result import AuditResult
 
 FILES = ("report.html", "audit.json", "weights.parquet", "predictions.parquet")
@@ -169,7 +169,7 @@ def _made_parents(parent: Path) -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("steelyard.auditing", "templates"),
+        loader=PackageLoader("steelyard.auditing.reporting", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

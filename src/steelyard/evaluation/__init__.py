@@ -1,6 +1,12 @@
 """What is the error where there are no labels; why did it change; how far can a metric be trusted."""
 
-from steelyard.evaluation.attribution import ChangeAttribution, Mechanism, attribute_change, group_features
+from steelyard.evaluation.attribution import (
+    ChangeAttribution,
+    ChangePart,
+    Mechanism,
+    attribute_change,
+    group_features,
+)
 from steelyard.evaluation.confidence import confidence_based, recalibrate
 from steelyard.evaluation.estimates import (
     Estimate,
@@ -8,12 +14,13 @@ from steelyard.evaluation.estimates import (
     importance_weighted,
     plug_in,
 )
-from steelyard.evaluation.goodness_of_fit import nplm_statistic, nplm_test
+from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
 from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
 from steelyard.evaluation.specification import (
     SpecificationTest,
     WeightingGain,
+    maximum_likelihood,
     specification_test,
     weighting_gain,
 )
@@ -21,8 +28,10 @@ from steelyard.evaluation.specification import (
 __all__ = [
     "METRICS",
     "ChangeAttribution",
+    "ChangePart",
     "Estimate",
     "ExpectedOutcome",
+    "GoodnessOfFit",
     "Mechanism",
     "Metric",
     "Outputs",
@@ -35,6 +44,7 @@ __all__ = [
     "get_metric",
     "group_features",
     "importance_weighted",
+    "maximum_likelihood",
     "nplm_statistic",
     "nplm_test",
     "outcome_columns",

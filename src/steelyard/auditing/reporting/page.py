@@ -10,8 +10,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from steelyard.auditing import figures, limits, wording
-from steelyard.auditing.figures import Mark, Scale
+from steelyard.auditing import limits
+from steelyard.auditing.reporting import figures, wording
+from steelyard.auditing.reporting.figures import Mark, Scale
 
 # What one list of the page shows at most. The rest is in audit.json.
 TOP = 15

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.profile import ColumnProfile
+from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import Finding
 
 __all__ = ["ColumnProfile", "Verdict", "duplicate_rows", "judge_column"]

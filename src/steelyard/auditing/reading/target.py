@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.columns import as_text, is_text, parse_numbers
+from steelyard.auditing.reading.columns import as_text, is_text, parse_numbers
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import Output, Task
 

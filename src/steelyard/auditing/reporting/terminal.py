@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from steelyard.auditing import wording
+from steelyard.auditing.reporting import wording
 from steelyard.auditing.result import AuditResult
 
 # Lines: verdict 4, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 3, two empty: 23,

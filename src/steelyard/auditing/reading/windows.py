@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.columns import is_date, is_text, parse_dates
+from steelyard.auditing.reading.columns import is_date, is_text, parse_dates
 
 CALENDAR = ("day", "week", "month")
 MOST_WINDOWS = 1000

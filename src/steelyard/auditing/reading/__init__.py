@@ -1,0 +1,1 @@
+"""What the first step is made of: sources, columns, the target, windows, profiles, triage."""

@@ -12,8 +12,8 @@ from steelyard.montecarlo.pareto import fit_generalised_pareto
 
 @pytest.mark.parametrize("k", [-0.3, 0.0, 0.3, 0.7, 1.2])
 def test_fit_recovers_the_shape_and_scale(k):
-    # The maximum-likelihood shape has variance (1 + k)^2 / n for k > -0.5; the prior (ten observations at 0.5)
-    # shifts the estimate by at most 10 * 0.8 / 2000 = 0.004.
+    # The maximum-likelihood shape has variance (1 + k)^2 / n for k > -0.5; the prior (ten observations at
+    # 0.5) shifts the estimate by at most 10 * 0.8 / 2000 = 0.004.
     n = 2000
     fits = [
         fit_generalised_pareto(genpareto(k, scale=2.5).rvs(n, random_state=np.random.default_rng(s)))
@@ -29,7 +29,7 @@ def test_fit_agrees_with_scipy_s_maximum_likelihood():
     x = genpareto(0.4).rvs(3000, random_state=np.random.default_rng(0))
     ours, scale = fit_generalised_pareto(x)
     theirs, _, their_scale = genpareto.fit(x, floc=0)
-    # Two efficient estimators of one sample differ by much less than the standard error, 1.4 / sqrt(3000) = 0.026.
+    # Two efficient estimators of one sample differ by less than the standard error, 1.4 / sqrt(3000) = 0.026.
     assert ours == pytest.approx(theirs, abs=0.013)
     assert scale == pytest.approx(their_scale, rel=0.02)
 

@@ -171,6 +171,8 @@ class _Columns:
 
     parts: tuple[tuple[int, int | None, str, str], ...]
     filler: FloatArray
+    lowest: FloatArray
+    gaps: npt.NDArray[np.bool_]
 
     @classmethod
     def of(
@@ -193,7 +195,7 @@ class _Columns:
             low = np.nanmin(np.where(np.isnan(both), np.inf, both), axis=0)
             high = np.nanmax(np.where(np.isnan(both), -np.inf, both), axis=0)
         filler = np.where(np.isfinite(low), low - (high - low) - 1.0, 0.0)
-        return cls(tuple(parts), filler)
+        return cls(tuple(parts), filler, low, np.asarray(np.isnan(both).any(axis=0)))
 
     def encode(self, X: FloatArray) -> FloatArray:
         columns = []
@@ -223,16 +225,18 @@ class _Columns:
                 texts.append(f"{name} is {text}" if side == ">" else f"{name} is not {text}")
                 continue
             cut = float(tree.threshold[node])
-            if side == "<=" and cut < self.filler[j] + 1.0:
-                texts.append(f"{name} is missing")
+            if cut < self.lowest[j]:
+                # Only the filler lies below the smallest value that was seen.
+                texts.append(f"{name} is missing" if side == "<=" else f"{name} is known")
                 continue
             known = bounds.setdefault(part, {})
             known[side] = min(cut, known[side]) if side == "<=" and side in known else known.get(side, cut)
         for part, known in bounds.items():
-            name = self.parts[part][2]
+            j, _, name, _ = self.parts[part]
             low, high = known.get(">"), known.get("<=")
-            if low is not None and high is not None:
-                texts.append(f"{low:.4g} < {name} <= {high:.4g}")
+            if low is not None:
+                texts.append(f"{name} > {low:.4g}" if high is None else f"{low:.4g} < {name} <= {high:.4g}")
             else:
-                texts.append(f"{name} > {low:.4g}" if low is not None else f"{name} <= {high:.4g}")
+                # Missing values lie below all others, so they go with a range that has no lower end.
+                texts.append(f"{name} <= {high:.4g}" + (" or missing" if self.gaps[j] else ""))
         return tuple(sorted(texts))

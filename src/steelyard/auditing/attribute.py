@@ -61,7 +61,7 @@ def _row_values(tables: Tables, row: Performance) -> FloatArray:
     n_classes = None if tables.classes is None else len(tables.classes)
     outcome = outcome_columns(tables.y, outputs, n_classes=n_classes)
     evaluated = get_metric(row.metric).evaluate(outputs, outcome, np.ones(len(outputs)))
-    return np.asarray(np.sum(evaluated.slope(outputs) * outcome, axis=1))
+    return evaluated.influence(outputs, outcome)
 
 
 def _groups(tables: Tables, found: Detected) -> dict[str, tuple[int, ...]]:

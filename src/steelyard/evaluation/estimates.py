@@ -86,16 +86,12 @@ def importance_weighted(
     w = as_weights(weights, len(outputs), name="weights")
     w = w / w.sum()
     evaluated = metric.evaluate(outputs, outcome, w)
-    influence = _influence(evaluated.slope(outputs), outcome, w)
+    influence = evaluated.influence(outputs, outcome)
+    influence -= w @ influence
     variance = float(w**2 @ influence**2)
     if n_target is not None:
         variance += float(w @ influence**2) / n_target
     return make_estimate(evaluated.value, variance, metric=metric, method="importance weighted", level=level)
-
-
-def _influence(slope: FloatArray, outcome: FloatArray, w: FloatArray) -> FloatArray:
-    scores = np.sum(slope * outcome, axis=1)
-    return np.asarray(scores - w @ scores)
 
 
 def plug_in(metric: Metric, outputs: Outputs, expected: FloatArray, *, sample_weight: Any = None) -> float:

@@ -47,10 +47,22 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A metric's value on a sample, and its slope: d value / d outcome column, for a mean of rows."""
+    """A metric's value on a sample, and how it moves with the sample.
+
+    ``slope`` is d value / d outcome column of a row, the outputs held fixed.
+    ``base`` is what a row adds by its output alone, where that is not constant:
+    the share of positive labels that a model gives moves its F1 whatever the
+    outcomes. Both are for a mean of rows.
+    """
 
     value: float
     slope: Slope
+    base: Callable[[Outputs], FloatArray] | None = None
+
+    def influence(self, outputs: Outputs, outcome: FloatArray) -> FloatArray:
+        """Return each row's influence value, (n,), up to a constant: d value / d share of such rows."""
+        own = np.sum(self.slope(outputs) * outcome, axis=1)
+        return np.asarray(own if self.base is None else own + self.base(outputs))
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,14 @@ def _f1(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated:
                 out[:, c] = (2 * called - value) / denominator / len(chosen)
         return out
 
-    return Evaluated(float(np.mean(values)), slope)
+    def base(o: Outputs) -> FloatArray:
+        out = np.zeros(len(o))
+        for c, value, denominator in zip(chosen, values, denominators):
+            if denominator > 0:
+                out -= value * _called(o, c) / denominator / len(chosen)
+        return out
+
+    return Evaluated(float(np.mean(values)), slope, base)
 
 
 def _auc(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated:
@@ -175,7 +194,11 @@ def _auc(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated
             out[:, c] = part.slope(o.proba[:, c]) / len(defined)
         return out
 
-    return Evaluated(float(np.mean([part.auc for _, part in defined])), slope)
+    def base(o: Outputs) -> FloatArray:
+        assert o.proba is not None
+        return np.asarray(sum(part.base(o.proba[:, c]) for c, part in defined) / len(defined))
+
+    return Evaluated(float(np.mean([part.auc for _, part in defined])), slope, base)
 
 
 @dataclass(frozen=True)
@@ -203,9 +226,12 @@ class _Ranking:
 
     def slope(self, score: FloatArray) -> FloatArray:
         below = np.interp(score, self.scores, self.negative_below)
+        return np.asarray((below - self.auc) / self.positive_share - self.base(score))
+
+    def base(self, score: FloatArray) -> FloatArray:
+        """Return the influence of a negative row."""
         above = np.interp(score, self.scores, self.positive_above)
-        p = self.positive_share
-        return np.asarray((below - self.auc) / p - (above - self.auc) / (1 - p))
+        return np.asarray((above - self.auc) / (1 - self.positive_share))
 
 
 def _mae(outputs: Outputs) -> FloatArray:
@@ -235,7 +261,11 @@ def _r2(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated:
         centred = o.value - level - mean
         return np.column_stack([np.zeros(len(o)), 2 * centred * ratio, np.full(len(o), ratio - 1 / variance)])
 
-    return Evaluated(1 - error / variance, slope)
+    def base(o: Outputs) -> FloatArray:
+        assert o.value is not None
+        return np.asarray((o.value - level - mean) ** 2 * error / variance**2)
+
+    return Evaluated(1 - error / variance, slope, base)
 
 
 METRICS: dict[str, Metric] = {

@@ -193,3 +193,19 @@ def test_an_audit_leaves_no_trace() -> None:
     before = _global_state()
     steelyard.audit(train, live, target="y", metrics=["accuracy"])
     assert _global_state() == before
+
+
+def test_the_page_of_thresholds_states_those_of_the_audit() -> None:
+    from steelyard.auditing import limits
+
+    page = (Path(__file__).parents[1] / "docs" / "thresholds.md").read_text(encoding="utf-8")
+    stated = {
+        cells[1].strip(" `"): float(cells[2])
+        for cells in (line.split("|") for line in page.splitlines() if line.startswith("| `"))
+    }
+    assert stated == {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+def test_every_room_has_a_page_of_its_api() -> None:
+    pages = {path.stem for path in (Path(__file__).parents[1] / "docs" / "api").glob("*.md")}
+    assert set(ROOMS) - {"auditing"} <= pages

@@ -146,6 +146,17 @@ def _residual_quantiles(
     return np.sort(out, axis=1), np.sort(out_live, axis=1)
 
 
+def _adaptive(proba: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return adaptive scores, the likeliest class below all others.
+
+    No set is then empty, and since the calibration rows are scored alike, the
+    class that is always in is part of what is calibrated.
+    """
+    scores = aps_scores(proba, uniforms=rng.uniform(size=len(proba)))
+    scores[np.arange(len(proba)), proba.argmax(axis=1)] = -1.0
+    return scores
+
+
 def _sets(
     tables: Tables, weighed: Weighed, expected: ExpectedOutcome, alpha: float, rng: np.random.Generator
 ) -> tuple[FloatArray, Any]:
@@ -154,14 +165,13 @@ def _sets(
     proba, proba_live = tables.output.proba, tables.output_live.proba
     if proba is None or proba_live is None:
         proba, proba_live = expected.source, expected.target
-    every = aps_scores(proba, uniforms=rng.uniform(size=len(proba)))
+    every, every_live = _adaptive(proba, rng), _adaptive(proba_live, rng)
     scores = label_scores(every, tables.y.astype(np.int64))
-    every_live = aps_scores(proba_live, uniforms=rng.uniform(size=len(proba_live)))
     own: FloatArray = weighed.weights_live
     if weighed.class_ratio is not None:
         own = own[:, None] * weighed.class_ratio
     thresholds = conformal_thresholds(scores, alpha=alpha, sample_weight=weighed.weights, target_weight=own)
-    sets = sets_from_scores(every_live, thresholds, nonempty=True)
+    sets = sets_from_scores(every_live, thresholds)
     covered = None
     if tables.y_live is not None:
         covered = float(np.mean(sets[np.arange(len(sets)), tables.y_live.astype(np.int64)]))

@@ -163,7 +163,7 @@ def test_every_weighting_can_be_asked_for(weighting):
 
 
 def test_an_audit_leaves_the_process_as_it_was():
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     train, live = tables_of(make_shift("none", n_source=200, n_target=200, random_state=11))
     steelyard.audit(train, live, target="y", proba="score", metrics=["auc"])
-    assert np.array_equal(np.random.get_state()[1], state)
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002

@@ -163,6 +163,7 @@ def test_pooled_rows_count_cases_not_windows():
     pooled = next(r for r in rows_of(many, pooled="all") if r["row"] == "all")
     gaps = np.array([-0.02, -0.02, 0.03])
     assert pooled["difference"] == pytest.approx(gaps.mean())
+    assert pooled["errors"]["steelyard"] == pytest.approx((0.01 + 0.01 + 0.05) / 3)
     assert pooled["se"] == pytest.approx(gaps.std(ddof=1) / np.sqrt(3))
 
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         started = time.perf_counter()
         stored["tasks"][name] = run_task(name, size, options.jobs, reuse=options.reuse_peers)
         _tell(f"{name}: {time.perf_counter() - started:.0f} s")
-        if not options.quick:
+        if not options.quick:  # after each task, so that a long run that is stopped keeps what it has
             stored["tasks"] = {key: stored["tasks"][key] for key in TASKS if key in stored["tasks"]}
             RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
             write_section("label_free", render(stored))
@@ -80,9 +80,9 @@ def run_task(name: str, size: Size, jobs: int, *, reuse: bool = False) -> dict[s
     notes: dict[str, dict[str, Any]] = {}
     records: list[Record] = []
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        audits = [pool.submit(audited, case) for case in asked]
         peer = pool.submit(nannyml_side.answers, missing)
         weights = {case.name: pool.submit(baselines.importance_weighting, case) for case in missing}
-        audits = [pool.submit(audited, case) for case in asked]
         for case, audit in zip(cases, audits):
             answer = audit.result()
             _note(notes.setdefault(case.row, {}), case, answer)
@@ -93,7 +93,8 @@ def run_task(name: str, size: Size, jobs: int, *, reuse: bool = False) -> dict[s
             label = "CBPE" if case.kind == "classification" else "DLE"
             kept.estimates[case.name] = {label: theirs.get(case.name), WEIGHTING: weights[case.name].result()}
     kept.failures.update(failures)
-    kept.store(name)
+    if size is not QUICK:
+        kept.store(name)
     for record in records:
         for method, windows in kept.estimates[record.case].items():
             record.estimates[method] = windows[record.window][record.metric] if windows else None

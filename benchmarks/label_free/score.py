@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from benchmarks.label_free.case import FloatArray
+
 OURS = "steelyard"
 LEVEL = 0.95
 
@@ -51,7 +53,8 @@ def summary(records: Sequence[Record], *, clustered: bool = False) -> dict[str, 
     records : sequence of Record
         Of one metric.
     clustered : bool
-        Take the mean in each case first, and the standard error over cases.
+        Take the mean of each case first: every case counts once, and the standard
+        error is over cases.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def summary(records: Sequence[Record], *, clustered: bool = False) -> dict[str, 
         "windows": len(records),
         "answered": len(answered),
         "noise": float(np.mean([r.noise for r in records])),
-        "errors": {m: _error(answered if m == OURS else records, m) for m in methods},
+        "errors": {m: _error(answered if m == OURS else records, m, clustered) for m in methods},
         "best": None,
         "difference": None,
         "se": None,
@@ -79,12 +82,9 @@ def summary(records: Sequence[Record], *, clustered: bool = False) -> dict[str, 
     }
     if not answered:
         return out
-    others = {m: _error(answered, m) for m in methods if m != OURS}
+    others = {m: _error(answered, m, clustered) for m in methods if m != OURS}
     best = min((m for m in others if others[m] is not None), key=lambda m: others[m])
-    gaps = np.array([_gap(r, OURS) - _gap(r, best) for r in answered])
-    if clustered:
-        names = np.array([r.case for r in answered])
-        gaps = np.array([gaps[names == name].mean() for name in dict.fromkeys(names)])
+    gaps = _by_case(answered, [_gap(r, OURS) - _gap(r, best) for r in answered], clustered)
     difference = float(gaps.mean())
     se = float(gaps.std(ddof=1) / np.sqrt(gaps.size)) if gaps.size > 1 else None
     # One window has no standard error; the floor is how far chance alone can move one error.
@@ -109,6 +109,17 @@ def _gap(record: Record, method: str) -> float:
     return float("nan") if value is None else abs(value - record.actual)
 
 
-def _error(records: Sequence[Record], method: str) -> float | None:
-    gaps = [_gap(r, method) for r in records if r.estimates[method] is not None]
-    return float(np.mean(gaps)) if len(gaps) == len(records) and gaps else None
+def _error(records: Sequence[Record], method: str, clustered: bool) -> float | None:
+    """Return the mean absolute error, or None unless the method answered every window."""
+    if not records or any(r.estimates[method] is None for r in records):
+        return None
+    return float(_by_case(records, [_gap(r, method) for r in records], clustered).mean())
+
+
+def _by_case(records: Sequence[Record], values: Sequence[float], clustered: bool) -> FloatArray:
+    """Return the values as they are, or the mean of each case."""
+    array = np.asarray(values, dtype=np.float64)
+    if not clustered:
+        return array
+    names = np.array([r.case for r in records])
+    return np.array([array[names == name].mean() for name in dict.fromkeys(names)])

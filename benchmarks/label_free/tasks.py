@@ -179,10 +179,11 @@ TASKS: dict[str, Task] = {
     "acs_cuts": Task(
         "Census, by group",
         acs_cuts,
-        "Groups of the people of 2016 to 2018 against everyone of 2015; up to 5 windows of 5,000 rows"
-        " a group, or all rows where there are fewer. Noise floor as above. The windows of a group "
-        "share what is wrong with its estimate, so a group's standard error speaks of these rows "
-        "only; the last rows pool the groups and take their standard error over groups.",
+        "Groups of the people of 2016 to 2018 against everyone of 2015; up to 5 windows of 5,000 rows "
+        "a group, or all rows where there are fewer. Noise floor as above; it leaves out that 2015 is "
+        "itself a sample, and that people of the same features may have come to work more or less by "
+        "then. The windows of a group share both, so a group's standard error speaks of these rows "
+        "only; in the last rows each group counts once and the standard error is over groups.",
         pooled="all groups",
     ),
     "california": Task(

@@ -26,8 +26,8 @@ Every paper of the catalogue, and what the check of its claim came to. The page 
 - **open**: there is no check yet.
 
 The effect is the mean advantage of the paper's method over the baseline, positive in the claimed direction,
-with its 95% interval (Student's t over seeds), then the ratio of the means, method / baseline. A row with
-several comparisons has the worst of their verdicts.
+with its 95% interval (Student's t over seeds), then the ratio of the means, method / baseline. A row of
+several checks has the worst of their verdicts; the checks themselves stand at the end of the page.
 """
 
 
@@ -50,23 +50,30 @@ def render(rows: Sequence[Row], results: Mapping[int, Mapping[str, Any]], files:
                 title = f"[{title.replace('[', '(').replace(']', ')')}](../{paths[row.id]})"
             effect = _effects(results[row.id]["checks"]) if row.id in results else ""
             lines.append(f"| {row.id} | {title} | {row.kind} | {status[row.id]} | {effect} |")
+    several = [row for row in rows if row.id in results and len(results[row.id]["checks"]) > 1]
+    if several:
+        lines += ["", "## Rows of several checks"]
+    for row in sorted(several, key=lambda r: r.id):
+        lines += ["", f"### {row.id}: {_cell(row.title)}", ""]
+        lines += [f"- **{check['verdict']}**: {_effect(check)}" for check in results[row.id]["checks"]]
     return "\n".join(lines) + "\n"
 
 
 def _effects(checks: Sequence[Mapping[str, Any]]) -> str:
-    several = len(checks) > 1
-    return "<br>".join(_effect(check, several) for check in checks)
+    """Return one check in full, or how many of several hold; those are listed at the end of the page."""
+    if len(checks) == 1:
+        return _effect(checks[0])
+    return f"{sum(check['verdict'] == 'holds' for check in checks)} of {len(checks)} checks hold"
 
 
-def _effect(check: Mapping[str, Any], several: bool) -> str:
+def _effect(check: Mapping[str, Any]) -> str:
     text = f"{check['effect']:.3g}"
     if check["low"] is not None and check["high"] is not None:
         text += f" [{check['low']:.3g}, {check['high']:.3g}]"
     if check["ratio"] is not None:
         text += f", ratio {check['ratio']:.3g}"
     label = _cell(f"{check['question']} ({check['metric']}; {check['setting']}; n={check['repetitions']})")
-    verdict = f"**{check['verdict']}**: " if several else ""
-    return f"{verdict}{label}: {text}"
+    return f"{label}: {text}"
 
 
 def _cell(text: str) -> str:

@@ -56,6 +56,16 @@ def certify(
     )
     trusted = weighed.trusted
     value, low, high = _on_these_rows(coverage.weighted, len(tables.X_live))
+    if weighed.other is not None:
+        under_other = expected_coverage(
+            scores,
+            alpha=alpha,
+            sample_weight=weighed.weights,
+            evaluation_weight=weighed.other.weights,
+            random_state=draw_seed(rng),
+        )
+        _, other_low, other_high = _on_these_rows(under_other.weighted, len(tables.X_live))
+        low, high = min(low, other_low), max(high, other_high)
     findings = []
     if share_infinite > 0:
         findings.append(

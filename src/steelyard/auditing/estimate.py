@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from steelyard.auditing.result import Finding, Performance, Window
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Output, Tables
-from steelyard.auditing.weigh import Weighed
+from steelyard.auditing.weigh import ClassReading, Weighed
 from steelyard.errors import InputError
 from steelyard.evaluation import (
     METRICS,
@@ -94,8 +94,12 @@ def estimate(
     corrections: dict[str, Estimate] = {}
     for metric in chosen_metrics(tables, metrics):
         methods = _methods(metric, tables, outputs, outcome, live, corrected, weighed, by_class)
-        by_method[metric.name] = methods
         reported = methods["doubly robust"]
+        if weighed.other is not None:
+            second = _second_reading(metric, outputs, outcome, live, expected, weighed.other)
+            methods["doubly robust, classes changed"] = second
+            reported = _spanning(reported, second)
+        by_method[metric.name] = methods
         corrections[metric.name] = reported
         rows.append(
             Performance(
@@ -185,6 +189,32 @@ def _with_ratio_error(
     )
 
 
+def _second_reading(
+    metric: Metric,
+    outputs: Outputs,
+    outcome: FloatArray,
+    live: Outputs,
+    expected: ExpectedOutcome,
+    reading: ClassReading,
+) -> Estimate:
+    corrected = _corrected(expected, reading.class_ratio)
+    estimate = doubly_robust(
+        metric,
+        outputs=outputs,
+        outcome=outcome,
+        expected=corrected.source,
+        outputs_target=live,
+        expected_target=corrected.target,
+        weights=reading.weights,
+    )
+    return _with_ratio_error(estimate, metric, live, corrected, reading.class_ratio)
+
+
+def _spanning(first: Estimate, second: Estimate) -> Estimate:
+    """Return the first estimate with an interval that covers both."""
+    return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))
+
+
 def _how(estimate: Estimate, found: Detected) -> str:
     assumption = {
         "none": "no shift was found",
@@ -192,7 +222,8 @@ def _how(estimate: Estimate, found: Detected) -> str:
         "concept": "assumes that the relation of target and features holds, which LIVE's labels refute",
         "label": "assumes that only the classes' shares changed",
         "both": "assumes that the classes' shares and a few columns changed",
-        "cannot tell": "assumes that the relation of target and features holds",
+        "cannot tell": "the value assumes that the relation of target and features holds, the interval "
+        "covers a change of the classes' shares as well",
     }[found.shift.kind]
     return f"{estimate.method}; {assumption}"
 
@@ -234,6 +265,14 @@ def _windows(
                 method=whole.method,
                 level=whole.level,
             )
+            if weighed.other is not None:
+                # LIVE's two readings differ by as much as its interval is wider than its error.
+                half = 1.96 * whole.standard_error
+                local = replace(
+                    local,
+                    low=local.low - max(whole.value - half - whole.low, 0.0),
+                    high=local.high + max(whole.high - whole.value - half, 0.0),
+                )
             performance.append(
                 Performance(
                     metric=row.metric,

@@ -14,7 +14,7 @@ from steelyard.auditing.result import FeatureShift, Finding, Interval, Shift, Sh
 from steelyard.auditing.tables import Tables
 from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
 from steelyard.evaluation import ExpectedOutcome
-from steelyard.numerics import as_generator, draw_seed
+from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
 from steelyard.weighting import (
     ClassifierRatio,
     ClassRatio,
@@ -67,7 +67,8 @@ def detect(tables: Tables, expected: ExpectedOutcome | None, *, seed: int) -> De
         kind, class_ratio, class_features, why = _name(tables, expected, features, seed=draw_seed(rng))
         findings.append(Finding("shift-kind", "info", why))
     if tables.y_live is not None and expected is not None and kind in ("none", "covariate", "both"):
-        moved = _relation_moved(tables, expected, class_ratio if kind == "both" else None)
+        like_live = np.exp(mean_one(better.log_ratio_)) if kind == "covariate" else None
+        moved = _relation_moved(tables, expected, class_ratio if kind == "both" else None, like_live)
         if moved is not None:
             kind = "concept"
             findings.append(Finding("concept-shift", "warning", moved))
@@ -131,13 +132,7 @@ def _name(
         if _differs(partial) and _explains(tables, partial, rest, seed):
             names = ", ".join(tables.features[j].name for j in moved)
             if not _columns_explain(tables, moved, rest, seed):
-                return (
-                    "both",
-                    partial,
-                    rest,
-                    f"The shares of the classes changed and, besides, {names}: neither alone explains "
-                    "how the other columns moved.",
-                )
+                return _both_or_not(known is not None, partial, rest, names)
     return (
         "covariate",
         None,
@@ -145,6 +140,21 @@ def _name(
         "A change in the classes' shares does not explain how LIVE differs; the relation between "
         "target and features is assumed to hold, which only labels could test.",
     )
+
+
+def _both_or_not(
+    has_labels: bool, ratio: ClassRatio, rest: tuple[int, ...], names: str
+) -> tuple[ShiftKind, ClassRatio, tuple[int, ...], str]:
+    """Say "both" only with labels: without them the same tables also arise from covariate shift."""
+    if has_labels:
+        text = f"The shares of the classes changed and, besides, {names}: neither alone explains LIVE."
+        return "both", ratio, rest, text
+    text = (
+        "Two readings fit: the relation of target and columns holds and several columns moved, or the "
+        f"shares of the classes changed and, besides, {names}. Only labels can tell; intervals cover both "
+        "readings, the value is that of the first."
+    )
+    return "cannot tell", ratio, rest, text
 
 
 def _differs(ratio: ClassRatio) -> bool:
@@ -198,12 +208,16 @@ def _columns_explain(tables: Tables, moved: tuple[int, ...], rest: tuple[int, ..
     return test.p_value >= LEVEL
 
 
-def _relation_moved(tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio | None) -> str | None:
+def _relation_moved(
+    tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio | None, weights: FloatArray | None
+) -> str | None:
     """Return a sentence if LIVE's labels depart from what TRAIN's relation predicts, else None.
 
-    In cells (tenths of the expected outcome, quarters or categories of each
+    In cells (quarters of the expected outcome, quarters or categories of each
     column) the mean of outcome less expectation is compared between LIVE and
-    TRAIN's held-out rows, with Holm's correction over the cells.
+    TRAIN's held-out rows, weighted to be like LIVE's: where the columns moved,
+    a model that is a little wrong is wrong by another amount on other rows,
+    though the relation is the same. Bonferroni's correction over the cells.
     """
     from scipy.stats import norm
 
@@ -226,13 +240,16 @@ def _relation_moved(tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio
     for j, feature in enumerate(tables.features):
         cells += list(_cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories))
     found = []
+    w = np.ones(len(residual)) if weights is None else weights
     for name, here, there in cells:
         a, b = residual[here], residual_live[there]
-        if len(a) < 30 or len(b) < 30:
+        if here.sum() < 30 or effective_sample_size(w[here]) < 30 or len(b) < 30:
             continue
-        error = float(np.sqrt(a.var() / len(a) + b.var() / len(b)))
+        share = w[here] / w[here].sum()
+        mean = float(share @ a)
+        error = float(np.sqrt(share**2 @ (a - mean) ** 2 + b.var() / len(b)))
         if error > 0:
-            gap = float(b.mean() - a.mean())
+            gap = float(b.mean()) - mean
             found.append((2 * float(norm.sf(abs(gap) / error)), gap, name))
     if not found:
         return None
@@ -242,10 +259,13 @@ def _relation_moved(tables: Tables, expected: ExpectedOutcome, ratio: ClassRatio
     scale = float(np.std(tables.y))
     if p * len(found) >= LEVEL / 5 or abs(gap) < 0.02 * scale:
         return None
+    what = f"'{tables.target}'"
+    if tables.classes is not None:
+        what = f"the share of {what} = {tables.classes[-1]}"
     return (
-        f"With LIVE's labels: where {name}, the outcome is {gap:+.3g} from what TRAIN's relation predicts "
-        f"(p = {min(1.0, p * len(found)):.1g} over {len(found)} places looked at). The relation itself "
-        "changed."
+        f"LIVE's labels refute TRAIN's relation: where {name}, {what} is {abs(gap):.3g} "
+        f"{'above' if gap > 0 else 'below'} what TRAIN's rows say for such rows "
+        f"(p = {min(1.0, p * len(found)):.1g}, corrected for {len(found)} places looked at)."
     )
 
 
@@ -257,6 +277,12 @@ def _cells(
     edges = np.unique(np.nanquantile(a, [0.25, 0.5, 0.75])) if not np.isnan(a).all() else np.zeros(0)
     bounds = [-np.inf, *edges.tolist(), np.inf]
     return [
-        (f"{name} is between {low:.3g} and {high:.3g}", (a > low) & (a <= high), (b > low) & (b <= high))
+        (f"{name} is {_range(low, high)}", (a > low) & (a <= high), (b > low) & (b <= high))
         for low, high in pairwise(bounds)
     ]
+
+
+def _range(low: float, high: float) -> str:
+    if low == -np.inf:
+        return f"at most {high:.3g}" if high < np.inf else "known"
+    return f"above {low:.3g}" if high == np.inf else f"between {low:.3g} and {high:.3g}"

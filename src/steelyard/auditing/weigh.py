@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.auditing.learners import additive_classifier
 from steelyard.auditing.limits import (
     LEVEL,
     MAX_OUTSIDE,
@@ -25,6 +26,8 @@ from steelyard.montecarlo import pareto_k, pareto_smooth
 from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
 from steelyard.numerics.design import additive_design
 from steelyard.weighting import (
+    ClassifierRatio,
+    ClassRatio,
     Region,
     RuLSIF,
     ratio_score,
@@ -38,12 +41,22 @@ METHODS = ("auto", "none", "linear", "boosted", "blend", "rulsif", "label_shift"
 
 
 @dataclass(frozen=True)
+class ClassReading:
+    """Weights if the classes' shares changed: the classes' ratios (K,), and what remains for LIVE rows."""
+
+    weights: FloatArray
+    weights_live: FloatArray
+    class_ratio: ClassRatio
+
+
+@dataclass(frozen=True)
 class Weighed:
     """Weights of TRAIN rows (mean one) and of LIVE rows on the same scale, with their report.
 
     Where the classes' shares changed, a LIVE row weighs ``weights_live`` times
     the ratio of its class, which is not known: ``class_ratio`` then holds the
-    ratios, (K,).
+    ratios, (K,). ``other`` is the second reading where the kind of shift cannot
+    be told.
     """
 
     weights: FloatArray
@@ -53,6 +66,7 @@ class Weighed:
     regions: tuple[Region, ...]
     trusted: bool
     findings: tuple[Finding, ...]
+    other: ClassReading | None = None
 
 
 def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -> Weighed:
@@ -101,15 +115,21 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     by_class = None
     if found.class_ratio is not None and name.startswith("label_shift"):
         by_class = np.maximum(found.class_ratio.ratio, 1e-6)
-    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings)
+    other = None
+    if found.shift.kind == "cannot tell" and found.class_ratio is not None:
+        other = _class_reading(tables, found, seed=draw_seed(rng))
+    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings, other)
 
 
 def reconsider(found: Detected, weighed: Weighed) -> Detected:
     """Withdraw the name of the shift where TRAIN does not reach LIVE.
 
     Every kind is told from the others by comparing like rows, and there are none.
+    Where there are a few, it is only the claim that the relation changed which
+    they cannot carry.
     """
-    if weighed.report.outside_support <= MAX_OUTSIDE:
+    refuted = found.shift.kind == "concept" and not weighed.trusted
+    if weighed.report.outside_support <= MAX_OUTSIDE and not refuted:
         return found
     shift = replace(found.shift, kind="cannot tell")
     unnamed = tuple(f for f in found.findings if f.id not in ("shift-kind", "concept-shift"))
@@ -125,14 +145,15 @@ def _log_weights(
         return nothing
     if method == "label_shift" and found.class_ratio is None:
         raise InputError("weighting 'label_shift' needs classes, and a shift that their shares can explain.")
-    if found.class_ratio is not None and method in ("auto", "label_shift"):
+    if found.class_ratio is not None and (
+        method == "label_shift" or (method == "auto" and kind in ("label", "both"))
+    ):
         codes = tables.y.astype(np.int64)
         log_ratio = np.log(np.maximum(found.class_ratio.ratio, 1e-6))
         if kind == "label" or method == "label_shift":
             return log_ratio[codes], np.zeros(len(tables.X_live)), "label_shift"
-        # Both: the classes' ratio, times what remains between reweighted TRAIN and LIVE.
-        rest = _remaining_ratio(tables, found, log_ratio[codes], seed)
-        return log_ratio[codes] + rest[0], rest[1], "label_shift and additive ratio"
+        reading = _class_reading(tables, found, seed=seed)
+        return np.log(reading.weights), np.log(reading.weights_live), "label_shift and additive ratio"
     candidates = {
         "linear": (found.linear.log_ratio_, found.linear.log_ratio_target_),
         "boosted": (found.boosted.log_ratio_, found.boosted.log_ratio_target_),
@@ -175,21 +196,22 @@ def _rulsif(tables: Tables, seed: int) -> tuple[FloatArray, FloatArray]:
     return source - shift, target - shift
 
 
-def _remaining_ratio(
-    tables: Tables, found: Detected, log_class_weight: FloatArray, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    from steelyard.auditing.learners import additive_classifier
-    from steelyard.weighting import ClassifierRatio
-
+def _class_reading(tables: Tables, found: Detected, *, seed: int) -> ClassReading:
+    """Return the classes' ratio, times the ratio of the columns that moved besides."""
+    assert found.class_ratio is not None
+    by_row = np.maximum(found.class_ratio.ratio, 1e-6)[tables.y.astype(np.int64)]
     moved = [j for j in range(tables.X.shape[1]) if j not in found.class_features]
     ratio = ClassifierRatio(
         additive_classifier(tables.categorical[moved]), max_rows=25_000, random_state=seed
     ).fit(
         tables.X[:, moved],
         X_target=tables.X_live[:, moved],
-        sample_weight=np.exp(log_class_weight),
+        sample_weight=by_row,
     )
-    return ratio.log_ratio_, ratio.log_ratio_target_
+    weights = by_row * ratio.weights()
+    return ClassReading(
+        weights / weights.mean(), np.exp(ratio.log_ratio_target_) / weights.mean(), found.class_ratio
+    )
 
 
 def _judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:

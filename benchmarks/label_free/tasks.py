@@ -58,9 +58,9 @@ CUTS: dict[str, pl.Expr] = {
 
 GENERATORS: dict[str, tuple[str, float]] = {
     "no shift": ("none", 1.0),
-    "covariate, 0.5": ("covariate", 0.5),
-    "covariate, 1": ("covariate", 1.0),
-    "covariate, 1.5": ("covariate", 1.5),
+    "covariate 0.5": ("covariate", 0.5),
+    "covariate 1": ("covariate", 1.0),
+    "covariate 1.5": ("covariate", 1.5),
     "label": ("label", 1.0),
     "concept": ("concept", 1.0),
 }

@@ -1,7 +1,11 @@
 """Weighted statistics, checks of input, random state, mergeable summaries, progress."""
 
 from steelyard.numerics.checks import as_rows, as_vector, as_weights, check_level
+from steelyard.numerics.quantile_sketch import QuantileSketch
 from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.score_table import CalibrationBin, ScoreTable
+from steelyard.numerics.summaries import CategoryCounts, Moments, merge_keyed
+from steelyard.numerics.weight_sums import TopWeights, WeightSums
 from steelyard.numerics.weighted import (
     auc_influence,
     effective_sample_size,
@@ -12,6 +16,13 @@ from steelyard.numerics.weighted import (
 )
 
 __all__ = [
+    "CalibrationBin",
+    "CategoryCounts",
+    "Moments",
+    "QuantileSketch",
+    "ScoreTable",
+    "TopWeights",
+    "WeightSums",
     "as_generator",
     "as_rows",
     "as_vector",
@@ -23,6 +34,7 @@ __all__ = [
     "effective_sample_size",
     "log_mean_exp",
     "mean_one",
+    "merge_keyed",
     "weighted_auc",
     "weighted_quantile",
 ]

@@ -109,7 +109,7 @@ def judge_column(
     if out is not None:
         shown: Literal["number", "category", "date", "text"] = "text" if out.issue == "free text" else kind
         return Verdict(shown, True, (out.finding,), (out.issue,))
-    marks = [missing_jump(name, train, live)]
+    marks = [missing_jump(name, train, live), constant_in_live(name, train, live)]
     if kind == "category":
         marks.append(new_categories(name, train, live))
     elif kind == "number":
@@ -160,13 +160,15 @@ def _constant(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark:
     if not changed:
         text = f"Column '{name}' has the single value {shown} in TRAIN: left out, it carries no information."
         return _Mark("constant", Finding("constant-column", "info", text))
-    share = 1 - live.values.get(value, 0) / max(live.count, 1)
+    others = live.count - live.values.get(value, 0)
+    share = others / max(live.count, 1)
+    how_many = f"{share:.0%}" if share >= 0.01 else str(others)
     text = (
-        f"Column '{name}' has the single value {shown} in TRAIN, and another in {share:.0%} of LIVE's "
+        f"Column '{name}' has the single value {shown} in TRAIN, and another in {how_many} of LIVE's "
         "rows: left out. "
         "TRAIN cannot tell what those rows do; check whether they belong to the same question."
     )
-    return _Mark("constant", Finding("constant-column", "warning", text))
+    return _Mark("constant", Finding("constant-column", "warning" if share >= 0.01 else "info", text))
 
 
 def _nearly_unique(profile: ColumnProfile) -> bool:
@@ -207,6 +209,23 @@ def missing_jump(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark 
         "Check that it is still collected and joined in the same way."
     )
     return _Mark("missing rate changed", Finding("missing-jump", "warning", text))
+
+
+def constant_in_live(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
+    """Tell if a column that varies in TRAIN has one value in LIVE: filled in, or no longer collected."""
+    if live.distinct != 1 or live.count < MIN_ROWS or not live.values:
+        return None
+    value = next(iter(live.values))
+    usual = train.values.get(value, 0) / max(train.count, 1)
+    # By chance alone, LIVE's rows would all have it less than once in a million times.
+    if usual > 0 and live.count * math.log(usual) > math.log(1e-6):
+        return None
+    shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+    text = (
+        f"Column '{name}' has the single value {shown} in LIVE and {train.distinct} values in TRAIN. "
+        "Check that it is still collected, and not filled in with a default."
+    )
+    return _Mark("constant in LIVE", Finding("constant-in-live", "warning", text))
 
 
 def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
@@ -277,6 +296,10 @@ def unit_change(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark |
     if distances[best] > tolerance or as_is < max(gap, 5 * distances[best]):
         return None
     sign = _UNITS[best][0] < 0
+    moved = float(np.abs(q_live - q - np.median(q_live - q)).mean()) / scale
+    if sign and moved < 3 * distances[best] and min(q[0] * q[-1], q_live[0] * q_live[-1]) < 0:
+        # A symmetric column that moved across zero looks the same mirrored.
+        return None
     text = (
         f"Column '{name}' looks as if {_UNITS[best][2]} (median {q[9]:.4g} in TRAIN, {q_live[9]:.4g} "
         "in LIVE; "
@@ -395,7 +418,17 @@ def duplicate_rows(
 
 
 def _has_continuous(X: npt.NDArray[np.float64]) -> bool:
-    return any(np.unique(column[~np.isnan(column)]).size > 0.5 * len(column) for column in X.T)
+    rows = np.unique(_row_hashes(X)).size
+    for column in X.T:
+        known = column[~np.isnan(column)]
+        distinct = np.unique(known).size
+        if distinct > 0.5 * len(column):
+            return True
+        # In a table that was copied several times, hardly any two different rows share a measurement.
+        measured = bool((known != np.round(known)).any())
+        if measured and distinct > 0.5 * rows and distinct > 0.1 * len(column):
+            return True
+    return False
 
 
 def _row_hashes(X: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:

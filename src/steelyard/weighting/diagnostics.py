@@ -11,8 +11,11 @@ import numpy.typing as npt
 from sklearn.tree import DecisionTreeClassifier
 
 from steelyard.numerics.checks import as_weights
+from steelyard.numerics.summaries import CategoryCounts, Moments
 
 FloatArray = npt.NDArray[np.float64]
+
+_MISSING = -1  # in place of a category's code
 
 
 def standardised_differences(
@@ -49,33 +52,12 @@ def standardised_differences(
     """
     w = as_weights(weights, X.shape[0], name="weights")
     out = np.zeros(X.shape[1])
-    for j in range(X.shape[1]):
-        a, b = X[:, j], X_target[:, j]
-        keep, keep_b = ~np.isnan(a), ~np.isnan(b)
-        if not keep.any() or not keep_b.any() or w[keep].sum() == 0:
-            continue
-        if categorical is not None and categorical[j]:
-            out[j] = _category_difference(a[keep], b[keep_b], w[keep])
-            continue
-        centre = a[keep].mean()
-        spread = np.sqrt(0.5 * (a[keep].var() + b[keep_b].var()))
-        if spread > 0:
-            out[j] = (np.mean(b[keep_b] - centre) - np.average(a[keep] - centre, weights=w[keep])) / spread
+    codes = np.zeros(X.shape[1], dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
+    for summary, chosen in ((Moments, ~codes), (CategoryCounts, codes)):
+        a, b = X[:, chosen], X_target[:, chosen]
+        weighted = summary.of(a, w)
+        out[chosen] = summary.of(a).standardised_difference(summary.of(b), weighted=weighted)
     return out
-
-
-def _category_difference(a: FloatArray, b: FloatArray, w: FloatArray) -> float:
-    size = int(max(a.max(), b.max())) + 1
-    plain = np.bincount(a.astype(int), minlength=size) / len(a)
-    weighted = np.bincount(a.astype(int), weights=w, minlength=size) / w.sum()
-    target = np.bincount(b.astype(int), minlength=size) / len(b)
-    variance = 0.5 * (plain * (1 - plain) + target * (1 - target))
-    present = variance > 0
-    if not present.any():
-        return 0.0
-    # Rare categories have tiny variances and noisy shares, so each counts by its variance.
-    squared = (target - weighted)[present] ** 2
-    return float(np.sqrt(squared.sum() / variance[present].sum()))
 
 
 @dataclass(frozen=True)
@@ -191,6 +173,8 @@ class _Columns:
             else:
                 seen = np.unique(both[~np.isnan(both[:, j]), j]).astype(int)
                 parts.extend((j, int(code), name, str(texts[code])) for code in seen[:40])
+                if np.isnan(both[:, j]).any():
+                    parts.append((j, _MISSING, name, "missing"))
         with np.errstate(all="ignore"):
             low = np.nanmin(np.where(np.isnan(both), np.inf, both), axis=0)
             high = np.nanmax(np.where(np.isnan(both), -np.inf, both), axis=0)
@@ -203,6 +187,8 @@ class _Columns:
             values = X[:, j]
             if code is None:
                 columns.append(np.where(np.isnan(values), self.filler[j], values))
+            elif code == _MISSING:
+                columns.append(np.isnan(values).astype(np.float64))
             else:
                 columns.append((values == code).astype(np.float64))
         return np.column_stack(columns)
@@ -215,6 +201,8 @@ class _Columns:
                 if child >= 0:
                     parent[int(child)] = (node, side)
         bounds: dict[int, dict[str, float]] = {}
+        is_: dict[str, str] = {}
+        not_: dict[str, list[str]] = {}  # by column name: what it is, and what it is not
         texts: list[str] = []
         node = leaf
         while node in parent:
@@ -222,7 +210,10 @@ class _Columns:
             part = int(tree.feature[node])
             j, code, name, text = self.parts[part]
             if code is not None:
-                texts.append(f"{name} is {text}" if side == ">" else f"{name} is not {text}")
+                if side == ">":
+                    is_[name] = text
+                else:
+                    not_.setdefault(name, []).append(text)
                 continue
             cut = float(tree.threshold[node])
             if cut < self.lowest[j]:
@@ -239,4 +230,12 @@ class _Columns:
             else:
                 # Missing values lie below all others, so they go with a range that has no lower end.
                 texts.append(f"{name} <= {high:.4g}" + (" or missing" if self.gaps[j] else ""))
+        texts += [f"{name} is {text}" for name, text in is_.items()]
+        for name, others in not_.items():
+            if name in is_:
+                continue  # being one category, it is none of the others
+            if len(others) == 1:
+                texts.append(f"{name} is known" if others == ["missing"] else f"{name} is not {others[0]}")
+            else:
+                texts.append(f"{name} is none of {', '.join(sorted(others))}")
         return tuple(sorted(texts))

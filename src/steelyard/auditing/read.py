@@ -198,7 +198,20 @@ class _Reading:
             self.findings.append(Finding("missing-target", "warning", text))
             self.train_rows = np.flatnonzero(known.to_numpy())
             self.frame = self.frame.filter(known)
-        return read_target(column.filter(known), positive=positive, faults=self.faults)
+        return read_target(
+            column.filter(known), positive=positive, amounts=self._predicts_amounts(), faults=self.faults
+        )
+
+    def _predicts_amounts(self) -> bool:
+        """Whether the deployed model's predictions are numbers with fractions, as no class would be."""
+        if self.prediction is None or self.prediction not in self.frame.columns:
+            return False
+        column, target = self.frame[self.prediction], self.frame[self.target]
+        if not column.dtype.is_float() or not target.dtype.is_numeric():
+            return False
+        values = column.fill_nan(None).drop_nulls()
+        known = set(target.cast(pl.Float64).to_list())
+        return bool((values != values.round()).any()) and not set(values.to_list()) <= known
 
     def read_live_labels(self, labels: Any, decided: Target | None) -> npt.NDArray[np.float64] | None:
         """Read the labels of LIVE, wherever they are."""

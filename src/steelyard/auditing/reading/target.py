@@ -16,6 +16,7 @@ from steelyard.auditing.tables import Output, Task
 
 MOST_CLASSES = 50
 MOST_NUMERIC_CLASSES = 20
+FEW_ROWS = 30
 _YES = {"yes", "y", "true", "t", "1", "positive", "pos"}
 _NO = {"no", "n", "false", "f", "0", "negative", "neg"}
 
@@ -30,7 +31,9 @@ class Target:
     findings: tuple[Finding, ...] = ()
 
 
-def read_target(column: pl.Series, *, positive: Any = None, faults: list[str]) -> Target | None:
+def read_target(
+    column: pl.Series, *, positive: Any = None, amounts: bool = False, faults: list[str]
+) -> Target | None:
     """Decide the task and encode the target of TRAIN.
 
     Parameters
@@ -39,6 +42,8 @@ def read_target(column: pl.Series, *, positive: Any = None, faults: list[str]) -
         The target, without missing values.
     positive : object, optional
         The positive one of two classes; by default the one that reads as "yes", else the larger.
+    amounts : bool, default False
+        The deployed model predicts numbers with fractions, so that a target of numbers is no class.
     faults : list of str
         What is wrong is appended.
 
@@ -49,7 +54,8 @@ def read_target(column: pl.Series, *, positive: Any = None, faults: list[str]) -
 
     Notes
     -----
-    A target of numbers with more than 20 different values is a regression, any other a classification.
+    A target of numbers with more than 20 different values, or predicted with fractions, is a regression,
+    any other a classification.
     """
     name = column.name
     numeric = column if column.dtype.is_numeric() else None
@@ -68,17 +74,19 @@ def read_target(column: pl.Series, *, positive: Any = None, faults: list[str]) -
             f"target '{name}' has the single value {column[0]!r} in TRAIN; there is nothing to predict"
         )
         return None
-    if numeric is not None and distinct > MOST_NUMERIC_CLASSES:
+    if numeric is not None and (distinct > MOST_NUMERIC_CLASSES or (amounts and positive is None)):
         if positive is not None:
             faults.append(
                 f"a positive class was named, but target '{name}' holds {distinct} different numbers: "
                 "a regression"
             )
             return None
-        text = (
-            f"Target '{name}' holds {distinct} different numbers (more than {MOST_NUMERIC_CLASSES}): "
-            "a regression."
+        why = (
+            f"more than {MOST_NUMERIC_CLASSES}"
+            if distinct > MOST_NUMERIC_CLASSES
+            else "and the model predicts fractions of them"
         )
+        text = f"Target '{name}' holds {distinct} different numbers ({why}): a regression."
         y = numeric.cast(pl.Float64).to_numpy()
         return Target("regression", None, y, (Finding("task", "info", text),))
     if distinct > MOST_CLASSES:
@@ -114,7 +122,21 @@ def _classes(column: pl.Series, positive: Any, faults: list[str]) -> Target | No
             )
     y = encode_classes(column, tuple(order))
     task: Task = "binary" if len(values) == 2 else "multiclass"
-    return Target(task, tuple(order), y, (Finding("task", "info", text),))
+    return Target(task, tuple(order), y, (Finding("task", "info", text), *_rare(column.name, y, order)))
+
+
+def _rare(name: str, y: npt.NDArray[np.float64], classes: Sequence[Any]) -> list[Finding]:
+    """Tell of classes with so few rows that nothing firm can be said of them."""
+    counts = np.bincount(y.astype(np.int64), minlength=len(classes))
+    few = [f"{value!r}: {n}" for value, n in zip(classes, counts) if n < FEW_ROWS]
+    if not few:
+        return []
+    shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+    text = (
+        f"Target '{name}' has classes with fewer than {FEW_ROWS} rows in TRAIN ({shown}). What is said of "
+        "them, and of metrics that hang on them (AUC, F1), rests on those rows; get more of them."
+    )
+    return [Finding("rare-class", "warning", text)]
 
 
 def _plain(value: Any) -> Any:

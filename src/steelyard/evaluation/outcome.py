@@ -165,9 +165,11 @@ def _fit(
     n_classes: int | None,
     seed: int,
 ) -> Any:
+    # Early stopping sets rows aside by class, which needs two of each.
+    rarest = X.shape[0] if n_classes is None else np.unique(y, return_counts=True)[1].min()
     boosting = {
         "categorical_features": categorical if categorical.any() else None,
-        "early_stopping": X.shape[0] >= 200,
+        "early_stopping": bool(X.shape[0] >= 200 and rarest >= 2),
         "max_iter": 300 if X.shape[0] >= 200 else 30,
         "learning_rate": 0.1 if X.shape[0] < 10_000 else 0.08,
         "max_leaf_nodes": 15 if X.shape[0] < 10_000 else 31,

@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from steelyard.auditing.estimate import Estimated
 from steelyard.auditing.limits import NOTED_OUTSIDE
+from steelyard.auditing.reporting.wording import decimals, interval, metric_name, number, title
 from steelyard.auditing.result import Advice, Performance
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
@@ -35,6 +36,7 @@ class _Losses:
     weighted: FloatArray
     recalibrated: FloatArray | None
     name: str
+    made_here: bool
 
 
 def advise(
@@ -42,6 +44,14 @@ def advise(
 ) -> tuple[Advice, ...]:
     """Say what to do: most useful first."""
     if not weighed.trusted:
+        if tables.y_live is not None:
+            return (
+                Advice(
+                    "Judge and train by LIVE's labels",
+                    f"{_measured(estimated.performance)}TRAIN could not have told: "
+                    f"{weighed.findings[0].text}",
+                ),
+            )
         return (
             _label_next(tables, weighed, estimated),
             Advice(
@@ -54,36 +64,69 @@ def advise(
         return (
             Advice(
                 "Retrain with LIVE's labels",
-                "The relation between the target and the columns changed, so weights on TRAIN cannot help: "
+                f"{_measured(estimated.performance)}Weights on TRAIN cannot mend it, since the relation of "
+                "target and columns changed. "
                 + next(f.text for f in found.findings if f.id == "concept-shift"),
             ),
         )
     worse = _worse(estimated.performance)
     advice: list[Advice] = []
     if weighed.report.method == "none":
-        advice.append(_unmoved(found))
+        advice.append(_unmoved(found, labelled=tables.y_live is not None))
         return tuple(advice)
     losses = _losses(tables, weighed, seed)
     weights = weighed.weights[losses.rows]
     advice += _replacements(losses, weights)
     if not any(a.action.startswith(("Retrain", "Recalibrate")) for a in advice):
-        headline = (
-            f"{worse.metric} is estimated at {worse.live_estimate:.3g} on LIVE against {worse.naive:.3g} on "
-            "TRAIN, but that is what LIVE's rows are like: no retraining on TRAIN's rows would do better."
-            if worse is not None and worse.live_estimate is not None and worse.naive is not None
-            else "LIVE differs, but the model is estimated to do as well there as on TRAIN."
-        )
         action = "Keep the model, and expect the estimate above" if worse else "Nothing to do"
-        advice.insert(0, Advice(action, headline))
-    if weighed.report.outside_support >= NOTED_OUTSIDE or worse is not None:
+        advice.insert(0, Advice(action, _standing(worse, estimated.performance)))
+    noted = weighed.report.outside_support >= NOTED_OUTSIDE or worse is not None
+    if noted and tables.y_live is None:
         advice.append(_label_next(tables, weighed, estimated))
     return tuple(advice)
 
 
-def _unmoved(found: Detected) -> Advice:
+def _standing(worse: Performance | None, rows: tuple[Performance, ...]) -> str:
+    """Say how LIVE's estimate stands to TRAIN's figure, and no more than its interval allows."""
+    row = worse or next((r for r in rows if r.live_estimate is not None and r.naive is not None), None)
+    if row is None:
+        return "LIVE differs, but nothing shows that the model does worse there."
+    name, digits = title(metric_name(row.metric)), decimals([row.naive], row.low, row.high)
+    value, naive = number(row.live_estimate, digits), number(row.naive, digits)
+    limits = interval(row.low, row.high, digits)
+    if worse is not None:
+        return (
+            f"{name} is estimated at {value} {limits} on LIVE against {naive} on TRAIN, but that is what "
+            "LIVE's rows are like: no retraining on TRAIN's rows would clearly do better."
+        )
+    return (
+        f"LIVE differs, but nothing shows that the model does worse there: {metric_name(row.metric)} is "
+        f"estimated at {value} {limits} against {naive} on TRAIN."
+    )
+
+
+def _measured(rows: tuple[Performance, ...]) -> str:
+    row = rows[0]
+    if row.live_actual is None or row.naive is None:
+        return ""
+    digits = decimals([row.naive, row.live_actual])
+    return (
+        f"{title(metric_name(row.metric))} is measured at {number(row.live_actual, digits)} on LIVE against "
+        f"{number(row.naive, digits)} on TRAIN. "
+    )
+
+
+def _unmoved(found: Detected, *, labelled: bool) -> Advice:
+    if found.shift.kind != "none":
+        return Advice(
+            "Weigh TRAIN's rows",
+            "LIVE differs from TRAIN, but no weights were asked for: what is said of LIVE rests on the model "
+            "of the outcome alone, and no retraining was compared.",
+        )
     detectable = found.shift.detectable_auc
     limit = f" A shift with an AUC of {detectable:.2f} or more would have been seen." if detectable else ""
-    return Advice("Nothing to do", f"No difference between TRAIN and LIVE was found.{limit}")
+    blind = "" if labelled else " Whether the target still follows from the columns, only labels can show."
+    return Advice("Nothing to do", f"No difference between TRAIN and LIVE was found.{limit}{blind}")
 
 
 def _worse(rows: tuple[Performance, ...]) -> Performance | None:
@@ -100,46 +143,42 @@ def _replacements(losses: _Losses, weights: FloatArray) -> list[Advice]:
     """Compare the model with its recalibration and with new models, weighted and not."""
     advice = []
     weighting = weighting_gain(losses.plain, losses.weighted, weights=weights)
-    new = losses.weighted if weighting.helps else losses.plain
+    base_plain = float(np.average(losses.plain, weights=weights))
+    useful = weighting.helps is True and _matters(weighting, base_plain)
     if losses.deployed is not None:
         base = float(np.average(losses.deployed, weights=weights))
+        new = losses.weighted if useful else losses.plain
         retraining = weighting_gain(losses.deployed, new, weights=weights)
         if losses.recalibrated is not None:
             gain = weighting_gain(losses.deployed, losses.recalibrated, weights=weights)
-            if _matters(gain, base) and gain.gain > 0.5 * retraining.gain:
+            if _matters(gain, base) and (losses.made_here or gain.gain > 0.5 * retraining.gain):
                 advice.append(
                     Advice(
                         "Recalibrate the model's probabilities on weighted TRAIN rows",
                         f"On LIVE that is expected to lower the {losses.name} {_by(gain, base)}.",
                     )
                 )
-        if _matters(retraining, base) and not advice:
-            action = "Retrain with these weights" if weighting.helps else "Retrain on TRAIN, without weights"
-            advice.append(
+        # A model that was made here is no one's: that other settings suit it better is no news.
+        if _matters(retraining, base) and not advice and not losses.made_here:
+            why = f"On LIVE that is expected to lower the {losses.name} {_by(retraining, base)}."
+            if useful:
+                return [Advice("Retrain with these weights", why)]
+            return [
                 Advice(
-                    action, f"On LIVE that is expected to lower the {losses.name} {_by(retraining, base)}."
+                    "Retrain on TRAIN, without weights",
+                    f"{why} {_pointless(weighting, base_plain, losses.name)}",
                 )
-            )
-    base = float(np.average(losses.plain, weights=weights))
-    if weighting.helps and _matters(weighting, base):
-        if not any(a.action == "Retrain with these weights" for a in advice):
-            advice.append(
-                Advice(
-                    "Retrain with these weights",
-                    f"Against unweighted training that is expected to lower the {losses.name} on LIVE "
-                    f"{_by(weighting, base)}.",
-                )
-            )
-    else:
-        certainty = "raise" if weighting.high < 0 else "not clearly change"
+            ]
+    if useful:
         advice.append(
             Advice(
-                "Do not weight the training",
-                f"Weighted training would {certainty} the {losses.name} on LIVE (it changes by "
-                f"{-weighting.gain:+.2g}, 95% {-weighting.high:+.2g} to {-weighting.low:+.2g}): the model "
-                "fits well enough where LIVE is, and weights would only add noise.",
+                "Retrain with these weights",
+                f"Against unweighted training that is expected to lower the {losses.name} on LIVE "
+                f"{_by(weighting, base_plain)}.",
             )
         )
+    else:
+        advice.append(Advice("Do not weight the training", _pointless(weighting, base_plain, losses.name)))
     return advice
 
 
@@ -148,7 +187,22 @@ def _matters(gain: WeightingGain, base: float) -> bool:
 
 
 def _by(gain: WeightingGain, base: float) -> str:
-    return f"by {gain.gain / base:.1%} (95% {gain.low / base:.1%} to {gain.high / base:.1%})"
+    # No loss falls by more than all of it, though a symmetric interval may say so.
+    return f"by {gain.gain / base:.1%} (95% {gain.low / base:.1%} to {min(gain.high / base, 1.0):.1%})"
+
+
+def _pointless(weighting: WeightingGain, base: float, name: str) -> str:
+    def against(gain: float) -> str:
+        share = -gain / base if base > 0 else 0.0
+        return f"{abs(share):.1%} {'higher' if share > 0 else 'lower'}"
+
+    numbers = (
+        f"with weights the {name} on LIVE would be {against(weighting.gain)} than without (95% "
+        f"{against(weighting.high)} to {against(weighting.low)})"
+    )
+    if weighting.high < 0:
+        return f"Weighting TRAIN's rows only adds noise: {numbers}."
+    return f"No clear gain is to be had from weighting TRAIN's rows: {numbers}."
 
 
 def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
@@ -169,7 +223,8 @@ def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
         train, test = fold != k, fold == k
         settings = {
             "categorical_features": tables.categorical if tables.categorical.any() else None,
-            "early_stopping": train.sum() >= 500,
+            # Early stopping sets rows aside by class, which needs a few of each.
+            "early_stopping": train.sum() >= 500 and (classes is None or _rarest(y[train]) >= 20),
             "max_leaf_nodes": 15 if train.sum() < 5_000 else 31,
             "max_iter": 150 if train.sum() >= 500 else 40,
             "random_state": draw_seed(rng),
@@ -196,7 +251,12 @@ def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
     elif tables.output is not None and tables.output.value is not None:
         deployed = (tables.output.value[rows] - y) ** 2
     name = "squared error" if classes is None else "Brier score"
-    return _Losses(rows, deployed, plain, weighted, recalibrated, name)
+    made_here = any(f.id == "model-made-here" for f in tables.findings)
+    return _Losses(rows, deployed, plain, weighted, recalibrated, name, made_here)
+
+
+def _rarest(y: FloatArray) -> int:
+    return int(np.unique(y, return_counts=True)[1].min())
 
 
 def _squared(proba: FloatArray, y: FloatArray) -> FloatArray:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, false_discovery_control, ks_2samp
 
-from steelyard.divergences import benjamini_hochberg, column_shift, kolmogorov_smirnov, total_variation
+from steelyard.divergences import (
+    benjamini_hochberg,
+    category_shift,
+    column_shift,
+    kolmogorov_smirnov,
+    number_shift,
+    total_variation,
+)
+from steelyard.numerics import CategoryCounts, QuantileSketch
 
 
 @pytest.mark.parametrize("digits", [1, 8], ids=["ties", "no ties"])
@@ -105,3 +113,35 @@ def test_benjamini_hochberg_against_its_definition(p):
         brute = min(m * order[j] / (j + 1) for j in range(m) if order[j] >= value)
         assert ours == pytest.approx(min(1.0, brute), abs=1e-12)
     np.testing.assert_allclose(adjusted, false_discovery_control(p), atol=1e-12)
+
+
+def test_shifts_of_merged_summaries_are_those_of_the_columns():
+    rng = np.random.default_rng(5)
+    a, b, w = rng.normal(size=300), 0.2 + rng.normal(size=250), rng.exponential(size=300)
+    a[rng.uniform(size=300) < 0.1], b[rng.uniform(size=250) < 0.2] = np.nan, np.nan
+    first, rest = QuantileSketch.of(a[:100], w[:100]), QuantileSketch.of(a[100:], w[100:], start=100)
+    found = number_shift(first.merge(rest), QuantileSketch.of(b, stream=1))
+    assert found == pytest.approx(column_shift(a, b, categorical=False, sample_weight=w), abs=1e-12)
+    codes, codes_b = np.round(2 * np.abs(a)), np.round(2 * np.abs(b))
+    counts = CategoryCounts.of(codes[:100], w[:100]).merge(CategoryCounts.of(codes[100:], w[100:]))
+    distance, p = category_shift(counts, CategoryCounts.of(codes_b))
+    expected = column_shift(codes, codes_b, categorical=True, sample_weight=w)
+    assert (distance[0], p[0]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_shifts_of_samples_lie_within_their_rank_errors():
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=30_000), 0.1 + rng.normal(size=30_000)
+    truth = kolmogorov_smirnov(a, b)[0]
+    sides = QuantileSketch.of(a, capacity=2000), QuantileSketch.of(b, capacity=2000, stream=1)
+    effect, p = number_shift(*sides)
+    assert abs(effect - truth) < sum(side.rank_error(0.999) for side in sides)
+    # The p-value is that of two samples of 2000, not of 30,000.
+    assert p == pytest.approx(ks_2samp(sides[0].values, sides[1].values, method="asymp").pvalue, abs=0.01)
+
+
+def test_shifts_without_rows_are_not_numbers():
+    empty, one = CategoryCounts.of([]), CategoryCounts.of([1])
+    assert np.isnan(category_shift(empty, one)).all()
+    assert np.isnan(number_shift(QuantileSketch.of([]), QuantileSketch.of([1.0]))).all()
+    assert number_shift(QuantileSketch.of([np.nan]), QuantileSketch.of([1.0]))[0] == 1.0

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from steelyard.montecarlo import pareto_k, pareto_smooth
+from steelyard.errors import InconclusiveError
+from steelyard.montecarlo import pareto_k, pareto_k_of_top, pareto_smooth
 from steelyard.montecarlo.pareto import fit_generalised_pareto
+from steelyard.numerics import TopWeights
 
 
 @pytest.mark.parametrize("k", [-0.3, 0.0, 0.3, 0.7, 1.2])
@@ -79,3 +81,18 @@ def test_smoothing_lowers_the_error_of_a_heavy_weighted_mean():
         raw.append(np.exp(log_w).mean() - truth)
         smooth.append(np.exp(pareto_smooth(log_w)[0]).mean() - truth)
     assert np.mean(np.square(smooth)) < np.mean(np.square(raw))
+
+
+@pytest.mark.parametrize("n", [3, 26, 224, 226, 5000])
+def test_the_largest_weights_alone_give_the_same_shape(n):
+    log_w = -0.6 * np.log(np.random.default_rng(n).uniform(size=n))
+    parts = [TopWeights.of(part, capacity=250) for part in np.array_split(log_w, 3)]
+    assert pareto_k_of_top(parts[2].merge(parts[0]).merge(parts[1])) == pareto_k(log_w)
+
+
+def test_a_tail_that_was_not_kept_is_told():
+    # 3 sqrt(10000) = 300 tail weights and the cut-off below them.
+    top = TopWeights.of(np.random.default_rng(0).normal(size=10_000), capacity=300)
+    with pytest.raises(InconclusiveError, match="capacity=301"):
+        pareto_k_of_top(top)
+    assert pareto_k_of_top(TopWeights.of(np.full(100, -np.inf))) is None

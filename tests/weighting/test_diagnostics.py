@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steelyard.datasets import make_gaussian_shift, make_shift
+from steelyard.numerics import Moments
 from steelyard.weighting import standardised_differences, uncovered_regions
 
 
@@ -88,3 +89,23 @@ def test_a_range_without_a_lower_end_says_that_missing_values_are_in_it():
 def test_no_hole_is_found_where_there_is_none(seed):
     s = make_gaussian_shift(n_source=2000, n_target=2000, shift=(0.5,), n_features=4, random_state=seed)
     assert uncovered_regions(s.X, s.X_target, names=list("abcd")) == ()
+
+
+def test_differences_of_merged_moments_are_those_of_the_tables():
+    rng = np.random.default_rng(3)
+    X, X_target, w = rng.normal(size=(200, 2)), rng.normal(size=(150, 2)), rng.exponential(size=200)
+    X[rng.uniform(size=X.shape) < 0.2] = np.nan
+    offset = 1e12
+    exact = np.round(8 * np.vstack([X, X_target])) / 8  # eighths are exact near 1e12
+    X, X_target = exact[:200], exact[200:]
+    expected = standardised_differences(X, X_target, weights=w)
+
+    def summed(values, weights=None):
+        parts = [
+            Moments.of(values[rows] + offset, None if weights is None else weights[rows]) for rows in cut
+        ]
+        return parts[0].merge(parts[1])
+
+    cut = slice(0, 70), slice(70, None)
+    found = summed(X).standardised_difference(summed(X_target), weighted=summed(X, w))
+    np.testing.assert_allclose(found, expected, rtol=1e-11)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from scipy.stats import chi2, kstwobign
 
 from steelyard.numerics.checks import as_weights
+from steelyard.numerics.quantile_sketch import QuantileSketch
+from steelyard.numerics.summaries import CategoryCounts
 from steelyard.numerics.weighted import effective_sample_size
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,16 +37,22 @@ def kolmogorov_smirnov(a: FloatArray, b: FloatArray, *, sample_weight: Any = Non
     (0.5, True)
     """
     w = as_weights(sample_weight, len(a))
-    order_a, b_sorted = np.argsort(a, kind="stable"), np.sort(b)
-    a_sorted, cumulative = a[order_a], np.concatenate([[0.0], np.cumsum(w[order_a])])
-    cumulative /= cumulative[-1]
-    points = np.concatenate([a_sorted, b_sorted])
-    f_a = cumulative[np.searchsorted(a_sorted, points, side="right")]
-    f_b = np.searchsorted(b_sorted, points, side="right") / len(b)
-    distance = float(np.abs(f_a - f_b).max())
-    size = effective_sample_size(w)
-    scaled = distance * np.sqrt(size * len(b) / (size + len(b)))
-    return distance, float(kstwobign.sf(scaled))
+    return _largest_gap(a, w, effective_sample_size(w), b, np.ones(len(b)), len(b))
+
+
+def _largest_gap(
+    a: FloatArray, w: FloatArray, n: float, b: FloatArray, v: FloatArray, m: float
+) -> tuple[float, float]:
+    """Return the largest gap between two weighted samples of n and m effective rows, and its p-value."""
+    points = np.concatenate([a, b])
+    distance = float(np.abs(_share_up_to(points, a, w) - _share_up_to(points, b, v)).max())
+    return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
+
+
+def _share_up_to(points: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:
+    order = np.argsort(values, kind="stable")
+    cumulative = np.concatenate([[0.0], np.cumsum(weights[order])])
+    return np.asarray((cumulative / cumulative[-1])[np.searchsorted(values[order], points, side="right")])
 
 
 def total_variation(
@@ -62,12 +70,38 @@ def total_variation(
     0.25
     """
     w = as_weights(sample_weight, len(a))
-    a, b = a.astype(int), b.astype(int)
-    k = int(max(a.max(), b.max())) + 1
-    share_a = np.bincount(a, weights=w, minlength=k) / w.sum()
-    share_b = np.bincount(b, minlength=k) / len(b)
-    distance = 0.5 * float(np.abs(share_a - share_b).sum())
-    n, m = effective_sample_size(w), float(len(b))
+    distance, p = category_shift(CategoryCounts.of(a.astype(int), w), CategoryCounts.of(b.astype(int)))
+    return float(distance[0]), float(p[0])
+
+
+def category_shift(source: CategoryCounts, target: CategoryCounts) -> tuple[FloatArray, FloatArray]:
+    """Return each column's total variation between two sets of counts, and chi-squared p-values, (d,) each.
+
+    Missing values are a category of their own. Without rows on a side both are NaN.
+
+    Examples
+    --------
+    >>> from steelyard.numerics import CategoryCounts
+    >>> distance, p = category_shift(CategoryCounts.of([0, 0, 1, 1]), CategoryCounts.of([0, 0, 0, 1]))
+    >>> distance.tolist()
+    [0.25]
+    """
+    n, m = source.effective_rows, target.effective_rows
+    if n == 0 or m == 0:
+        nothing = np.full(len(source.counts), np.nan)
+        return nothing, nothing
+    p_values = []
+    for j in range(len(source.counts)):
+        a, b = source.both_shares(target, j)
+        if a[-1] == 1 or b[-1] == 1:
+            # A side without any value: all that can differ is the share of missing ones.
+            a, b = (np.array([1 - share[-1], share[-1]]) for share in (a, b))
+        p_values.append(_chi_squared(a, b, n, m))
+    return source.total_variation(target), np.array(p_values)
+
+
+def _chi_squared(share_a: FloatArray, share_b: FloatArray, n: float, m: float) -> float:
+    """Return the p-value of the difference of shares of n and m rows, rare categories together."""
     pooled = (n * share_a + m * share_b) / (n + m)
     small = pooled * min(n, m) < 5
     tested_a = np.append(share_a[~small], share_a[small].sum())
@@ -75,9 +109,37 @@ def total_variation(
     expected = np.append(pooled[~small], pooled[small].sum())
     filled = expected > 0
     if filled.sum() < 2:
-        return distance, 1.0
+        return 1.0
     statistic = float(np.sum((tested_a - tested_b)[filled] ** 2 / expected[filled])) * n * m / (n + m)
-    return distance, float(chi2.sf(statistic, int(filled.sum()) - 1))
+    return float(chi2.sf(statistic, int(filled.sum()) - 1))
+
+
+def number_shift(source: QuantileSketch, target: QuantileSketch) -> tuple[float, float]:
+    """Return effect and p-value of a column of numbers, as `column_shift` does, from two sketches.
+
+    Exact where the sketches are complete; else the effect is off by no more
+    than the sum of their rank errors, and the p-value is that of as many rows
+    as they keep.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steelyard.numerics import QuantileSketch
+    >>> a, b = np.arange(100.0), np.append(np.arange(100.0) + 50, np.nan)
+    >>> number_shift(QuantileSketch.of(a), QuantileSketch.of(b)) == column_shift(a, b, categorical=False)
+    True
+    """
+    if not len(source.values) or not len(target.values):
+        return _with_missing(None, source.presence, target.presence)
+    among_known = _largest_gap(
+        source.values,
+        source.masses,
+        source.effective_rows,
+        target.values,
+        target.masses,
+        target.effective_rows,
+    )
+    return _with_missing(among_known, source.presence, target.presence)
 
 
 def column_shift(
@@ -88,21 +150,31 @@ def column_shift(
     For a number: the larger effect of the known values' distance, shrunk by the
     share known, and of the change in the share missing; Bonferroni over the two.
     """
-    missing_a, missing_b = np.isnan(a), np.isnan(b)
     w = as_weights(sample_weight, len(a))
-    gap, p_gap = 0.0, 1.0
-    if missing_a.any() or missing_b.any():
-        gap, p_gap = total_variation(missing_a.astype(int), missing_b.astype(int), sample_weight=w)
-    known, known_b = ~missing_a, ~missing_b
-    if not known.any() or not known_b.any() or w[known].sum() == 0:
-        return gap, p_gap
     if categorical:
-        top = int(max(np.nanmax(a), np.nanmax(b))) + 1
-        return total_variation(np.where(missing_a, top, a), np.where(missing_b, top, b), sample_weight=w)
-    effect, p = kolmogorov_smirnov(a[known], b[known_b], sample_weight=w[known])
-    if p_gap == 1.0 and gap == 0.0:
+        effects, p_values = category_shift(CategoryCounts.of(a, w), CategoryCounts.of(b))
+        return float(effects[0]), float(p_values[0])
+    known, known_b = ~np.isnan(a), ~np.isnan(b)
+    presence = CategoryCounts.of(np.where(known, 0.0, np.nan), w)
+    presence_b = CategoryCounts.of(np.where(known_b, 0.0, np.nan))
+    if not known_b.any() or w[known].sum() == 0:
+        return _with_missing(None, presence, presence_b)
+    among_known = kolmogorov_smirnov(a[known], b[known_b], sample_weight=w[known])
+    return _with_missing(among_known, presence, presence_b)
+
+
+def _with_missing(
+    among_known: tuple[float, float] | None, presence: CategoryCounts, presence_target: CategoryCounts
+) -> tuple[float, float]:
+    """Join effect and p-value among the known values (None without any) with the change in their share."""
+    effects, p_values = category_shift(presence, presence_target)
+    gap, p_gap = float(effects[0]), float(p_values[0])
+    if among_known is None:
+        return gap, p_gap
+    effect, p = among_known
+    if not presence.missing[0] and not presence_target.missing[0]:
         return effect, p
-    covered = min(float(np.average(known, weights=w)), float(known_b.mean()))
+    covered = min(1.0 - float(side.shares(0)[-1]) for side in (presence, presence_target))
     return max(gap, effect * covered), min(1.0, 2 * min(p, p_gap))
 
 

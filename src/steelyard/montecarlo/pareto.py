@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.numerics.checks import as_vector
+from steelyard.numerics.weight_sums import TopWeights
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,8 +70,30 @@ def pareto_k(log_weights: Any) -> float | None:
     >>> bool(abs(pareto_k(-0.5 * np.log(u)) - 0.5) < 0.15)  # weights u^-0.5 have k = 0.5
     True
     """
-    smoothed = _smooth(as_vector(log_weights, name="log_weights"))
-    return smoothed[1]
+    return _smooth(as_vector(log_weights, name="log_weights"))[1]
+
+
+def pareto_k_of_top(top: TopWeights) -> float | None:
+    """Return what `pareto_k` returns of all the log weights, from the largest of them alone.
+
+    Raises
+    ------
+    InconclusiveError
+        If ``top`` keeps fewer weights than the tail of its rows has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_w = np.random.default_rng(0).normal(size=1000)
+    >>> halves = [TopWeights.of(half) for half in (log_w[:500], log_w[500:])]
+    >>> pareto_k_of_top(halves[0].merge(halves[1])) == pareto_k(log_w)
+    True
+    """
+    tail = _tail_length(top.rows)
+    if tail < 5:
+        return None
+    fitted = _fit_tail(top.largest(tail + 1)[::-1])
+    return None if fitted is None else fitted[0]
 
 
 def pareto_smooth(log_weights: Any) -> tuple[FloatArray, float | None]:
@@ -87,24 +110,35 @@ def pareto_smooth(log_weights: Any) -> tuple[FloatArray, float | None]:
     return _smooth(as_vector(log_weights, name="log_weights"))
 
 
-def _smooth(log_w: FloatArray) -> tuple[FloatArray, float | None]:
-    n = log_w.shape[0]
-    tail = _tail_length(n)
-    if tail < 5:
-        return log_w, None
-    top = float(log_w.max())
-    order = np.argsort(log_w, kind="stable")
-    index = order[-tail:]
-    cutoff = math.exp(log_w[order[-tail - 1]] - top)
-    exceed = np.exp(log_w[index] - top) - cutoff
+def _fit_tail(largest: FloatArray) -> tuple[float, float, float] | None:
+    """Return shape, scale and cut-off (in units of the largest weight) of a tail, or None if it is none.
+
+    ``largest`` holds the cut-off and the tail's log weights, ascending.
+    """
+    tail, top = len(largest) - 1, float(largest[-1])
+    if not math.isfinite(top):
+        return None
+    cutoff = math.exp(largest[0] - top)
+    exceed = np.exp(largest[1:] - top) - cutoff
     # Ties at the cut-off, or a tail of a few distinct values, are no Pareto tail.
     if exceed[0] < 0 or exceed[-1] <= 1e-12 or np.unique(exceed).shape[0] < 5 or exceed[tail // 4] <= 0:
-        return log_w, None
+        return None
     k, scale = fit_generalised_pareto(exceed)
-    if not math.isfinite(k):
+    return (k, scale, cutoff) if math.isfinite(k) else None
+
+
+def _smooth(log_w: FloatArray) -> tuple[FloatArray, float | None]:
+    tail = _tail_length(log_w.shape[0])
+    if tail < 5:
         return log_w, None
+    order = np.argsort(log_w, kind="stable")[-tail - 1 :]
+    fitted = _fit_tail(log_w[order])
+    if fitted is None:
+        return log_w, None
+    k, scale, cutoff = fitted
+    top = float(log_w[order[-1]])
     p = (np.arange(tail) + 0.5) / tail
     quantiles = -scale * np.log1p(-p) if abs(k) < 1e-12 else scale * np.expm1(-k * np.log1p(-p)) / k
     out = log_w.copy()
-    out[index] = np.minimum(np.log(np.maximum(cutoff + quantiles, 1e-300)), 0.0) + top
+    out[order[1:]] = np.minimum(np.log(np.maximum(cutoff + quantiles, 1e-300)), 0.0) + top
     return out, k

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from steelyard.errors import InputError
 from steelyard.numerics._record import Record, batch_weights, same_shape
+from steelyard.numerics.summaries import CategoryCounts
 from steelyard.numerics.weighted import weighted_quantile
 
 FloatArray = npt.NDArray[np.float64]
@@ -130,6 +131,12 @@ class QuantileSketch(Record):
     def complete(self) -> bool:
         """Whether every row with a value is in the sample."""
         return self.threshold is None
+
+    @property
+    def presence(self) -> CategoryCounts:
+        """How many rows have a value (code 0) and how many do not."""
+        known = (np.array([self.weight]),)
+        return CategoryCounts(self.rows, self.squares + self.missing_squares, np.array([self.missing]), known)
 
     @property
     def masses(self) -> FloatArray:

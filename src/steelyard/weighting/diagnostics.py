@@ -53,10 +53,11 @@ def standardised_differences(
     w = as_weights(weights, X.shape[0], name="weights")
     out = np.zeros(X.shape[1])
     codes = np.zeros(X.shape[1], dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
-    for summary, chosen in ((Moments, ~codes), (CategoryCounts, codes)):
-        a, b = X[:, chosen], X_target[:, chosen]
-        weighted = summary.of(a, w)
-        out[chosen] = summary.of(a).standardised_difference(summary.of(b), weighted=weighted)
+    a, b = X[:, ~codes], X_target[:, ~codes]
+    out[~codes] = Moments.of(a).standardised_difference(Moments.of(b), weighted=Moments.of(a, w))
+    a, b = X[:, codes], X_target[:, codes]
+    counts = CategoryCounts.of(a)
+    out[codes] = counts.standardised_difference(CategoryCounts.of(b), weighted=CategoryCounts.of(a, w))
     return out
 
 

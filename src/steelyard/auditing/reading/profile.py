@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from steelyard.numerics import Moments, QuantileSketch
+from steelyard.numerics.quantile_sketch import scatter
+
 Kind = Literal["number", "category"]
 SENTINELS = (-99999.0, -9999.0, -999.0, -99.0, 999.0, 9999.0, 99999.0, 999999.0, 9999999.0)
 _SAMPLE = 4096
@@ -37,11 +40,12 @@ class ColumnProfile:
 
     Notes
     -----
-    The quantiles come from the 4,096 rows whose numbers hash lowest, so the
-    sample of a union is found in the samples of its parts. Likewise at most
-    4,096 distinct values are kept, those that hash lowest: their counts are
-    exact, and how low they reach tells how many distinct values there are. Both
-    make merging exact. Memory is O(1), time O(n).
+    The quantiles come from a sample of 4,096 rows
+    (`steelyard.numerics.QuantileSketch`): a quantile's rank is within 2.2% of its
+    level with 95% probability. At most 4,096 distinct values are kept, those
+    that hash lowest: their counts are exact, and how low they reach tells how
+    many distinct values there are. Both make merging exact. Memory is O(1),
+    time O(n).
 
     Examples
     --------
@@ -61,8 +65,6 @@ class ColumnProfile:
     high: float | None = None
     core_low: float | None = None
     core_high: float | None = None
-    mean: float = 0.0
-    m2: float = 0.0
     text_length: int = 0
     whole: bool = True
     first: float | str | None = None
@@ -72,8 +74,10 @@ class ColumnProfile:
     sentinels: dict[float, int] = field(default_factory=dict)
     values: dict[float | str, int] = field(default_factory=dict)
     _hashes: dict[float | str, int] = field(default_factory=dict, repr=False)
-    _sample: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
-    _priority: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64), repr=False)
+    moments: Moments = field(default_factory=lambda: Moments.of([]), repr=False)
+    sketch: QuantileSketch = field(
+        default_factory=lambda: QuantileSketch.of([], capacity=_SAMPLE), repr=False
+    )
 
     @property
     def count(self) -> int:
@@ -86,9 +90,14 @@ class ColumnProfile:
         return self.missing / self.rows if self.rows else 0.0
 
     @property
+    def mean(self) -> float:
+        """Mean of the values; 0 without any."""
+        return float(self.moments.means[0]) if self.moments.weight[0] else 0.0
+
+    @property
     def std(self) -> float:
-        """Standard deviation of the values (dividing by their number)."""
-        return math.sqrt(self.m2 / self.count) if self.count else 0.0
+        """Standard deviation of the values (dividing by their number); 0 without any."""
+        return math.sqrt(self.moments.variances[0]) if self.moments.weight[0] else 0.0
 
     @property
     def complete(self) -> bool:
@@ -107,9 +116,9 @@ class ColumnProfile:
     def quantiles(self, levels: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the quantiles of the kept sample; NaN if there is none."""
         levels = np.asarray(levels, dtype=np.float64)
-        if not self._sample.size:
+        if not self.sketch.values.size:
             return np.full(levels.shape, np.nan)
-        return np.asarray(np.quantile(self._sample, levels), dtype=np.float64)
+        return np.asarray(np.quantile(self.sketch.values, levels), dtype=np.float64)
 
     def update(self, series: pl.Series) -> ColumnProfile:
         """Add a batch of rows in place, and return the profile.
@@ -144,21 +153,18 @@ class ColumnProfile:
         part.low, part.high = float(unique[0]), float(unique[-1])
         if core.size:
             part.core_low, part.core_high = float(core[0]), float(core[-1])
-        part.mean = float(kept.mean())
-        part.m2 = float(np.square(kept - part.mean).sum())
+        part.moments = Moments.of(kept)
         part.whole = bool((unique == np.floor(unique)).all())
         part.first, part.last = float(kept[0]), float(kept[-1])
         steps = np.diff(kept)
         part.rising, part.falling = bool((steps > 0).all()), bool((steps < 0).all())
         part.sentinels = {float(v): int(n) for v, n in zip(unique[is_sentinel], counts[is_sentinel])}
-        hashes = _mix(unique.view(np.uint64))
+        hashes = scatter(unique.view(np.uint64))
         lowest = np.argsort(hashes)[:_VALUES]
         part.values = {float(unique[i]): int(counts[i]) for i in lowest}
         part._hashes = {float(unique[i]): int(hashes[i]) for i in lowest}
-        salt = int(_mix(np.array([self.stream], dtype=np.uint64))[0])
-        priority = _mix(np.flatnonzero(keep).astype(np.uint64) + np.uint64(start) ^ np.uint64(salt))
-        chosen = np.argsort(priority)[:_SAMPLE]
-        part._sample, part._priority = kept[chosen], priority[chosen]
+        values = np.where(keep, x, np.nan)
+        part.sketch = QuantileSketch.of(values, capacity=_SAMPLE, stream=self.stream, start=start)
         self._absorb(part, rows=0)
 
     def _update_texts(self, s: pl.Series) -> None:
@@ -196,11 +202,8 @@ class ColumnProfile:
         if not n_part:
             return
         self.rows += rows
-        total = self.count
-        n_self = total - n_part
-        delta = part.mean - self.mean
-        self.mean += delta * n_part / total
-        self.m2 += part.m2 + delta * delta * n_self * n_part / total
+        n_self = self.count - n_part
+        self.moments, self.sketch = self.moments.merge(part.moments), self.sketch.merge(part.sketch)
         joins_up = n_self == 0 or part.first > self.last  # type: ignore[operator]
         joins_down = n_self == 0 or part.first < self.last  # type: ignore[operator]
         self.rising = self.rising and part.rising and joins_up
@@ -219,10 +222,6 @@ class ColumnProfile:
                 mine[key] = mine.get(key, 0) + n  # type: ignore[index, arg-type]
         self._hashes.update(part._hashes)
         self._trim()
-        sample = np.concatenate([self._sample, part._sample])
-        priority = np.concatenate([self._priority, part._priority])
-        order = np.lexsort((sample, priority))[:_SAMPLE]
-        self._sample, self._priority = sample[order], priority[order]
 
     def _trim(self) -> None:
         """Keep the distinct values that hash lowest."""
@@ -259,14 +258,6 @@ def _least(a: float | None, b: float | None) -> float | None:
 
 def _most(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else max(a, b)
-
-
-def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Scatter 64-bit keys evenly (the finaliser of SplitMix64), the same on every machine."""
-    z = keys + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def _text_hash(text: str) -> int:

@@ -144,3 +144,18 @@ def test_the_python_call_prints_no_library_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         steelyard.audit(train, live, target="y", every=10)
+
+
+def test_many_rare_categories_are_no_shift():
+    """Keeping TRAIN's categories first let any random split of such a column look shifted."""
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([np.arange(700), rng.integers(0, 700, size=300)])
+    column = pl.Series([f"t{i}" for i in rng.permutation(codes)])
+    whole = table(1000, 0, ticket=column)
+    tables = with_output(read_tables(whole[:600], whole[600:], target="y"))
+    other = len(tables.features[-1].categories) - 1
+    shares = [(side[:, -1] == other).mean() for side in (tables.X, tables.X_live)]
+    # Four standard errors of a difference of two shares near a half.
+    assert abs(shares[0] - shares[1]) < 4 * 0.5 * (1 / 600 + 1 / 400) ** 0.5
+    assert detect(tables, expect(tables, 0), seed=0).shift.p_value > 0.01
+    assert next(f for f in tables.findings if f.id == "new-category").severity == "info"

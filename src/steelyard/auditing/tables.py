@@ -23,8 +23,8 @@ class Feature:
 
     ``categories`` lists the text of each code of a categorical column, and is
     None for a number. Codes count from 0: the categories of TRAIN, most frequent
-    first, then those that only LIVE has; past 250 the rare ones share the last
-    code, ``"(other)"``.
+    first, then those that only LIVE has; past 250 those with the fewest rows in
+    both tables share the last code, ``"(other)"``.
     """
 
     name: str

@@ -276,6 +276,10 @@ def _quoted(words: list[str]) -> str:
 def category_order(train: Mapping[str, int], live: Mapping[str, int]) -> tuple[str, ...]:
     """Order categories for coding: TRAIN's by frequency, then those that only LIVE has; at most 250.
 
+    Which 250 are kept goes by the rows of both tables together: to prefer TRAIN's would
+    send LIVE's rare categories to the rest more often than TRAIN's, a difference between
+    the tables that is none.
+
     Parameters
     ----------
     train, live : mapping of str to int
@@ -291,7 +295,11 @@ def category_order(train: Mapping[str, int], live: Mapping[str, int]) -> tuple[s
         return sorted(counts, key=lambda text: (-counts[text], text))
 
     names = ranked(train) + [text for text in ranked(live) if text not in train]
-    return tuple(names) if len(names) <= MOST_CATEGORIES else (*names[:MOST_CATEGORIES], OTHER)
+    if len(names) <= MOST_CATEGORIES:
+        return tuple(names)
+    together = {text: train.get(text, 0) + live.get(text, 0) for text in names}
+    kept = set(ranked(together)[:MOST_CATEGORIES])
+    return (*(text for text in names if text in kept), OTHER)
 
 
 def encode(texts: pl.Series, categories: tuple[str, ...]) -> npt.NDArray[np.float64]:

@@ -253,6 +253,16 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
             f"{shown}), as many and about as frequent: it looks like another coding. Map one onto the other."
         )
         return _Mark("recoded", Finding("recoded-category", "warning", text))
+    # Good and Turing: as many new rows are due as TRAIN has rows whose category occurs once.
+    due = sum(n == 1 for n in train.values.values()) / max(train.count, 1)
+    error = math.sqrt(due * (1 - due) * (1 / max(train.count, 1) + 1 / live.count))
+    if 0 < due and share <= due + 4 * error:
+        text = (
+            f"Column '{name}' has categories in LIVE that TRAIN lacks ({shown}; {share:.1%} of LIVE's rows), "
+            f"no more than is due with so many rare ones ({due:.1%} of TRAIN's rows are the only ones of "
+            "theirs)."
+        )
+        return _Mark("new categories", Finding("new-category", "info", text))
     text = (
         f"Column '{name}' has categories in LIVE that TRAIN lacks ({shown}; {share:.1%} of LIVE's rows). "
         "What the model says there is a guess; look at those rows first."

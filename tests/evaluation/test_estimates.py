@@ -15,6 +15,7 @@ from steelyard.evaluation import (
     get_metric,
     importance_weighted,
     outcome_columns,
+    outcome_model_variance,
     plug_in,
 )
 
@@ -88,7 +89,7 @@ def test_without_residuals_the_doubly_robust_estimate_is_the_plug_in(name):
     assert found.value == pytest.approx(plug_in(get_metric(name), target, likely), abs=1e-12)
 
 
-def _simulate(name, *, right_outcome, right_weights, shrink):
+def _simulate(name, *, right_outcome, right_weights, outcome_variance=None):
     errors, inside = [], 0
     for seed in range(REPEATS):
         s = make_shift("covariate", n_source=800, n_target=800, random_state=seed)
@@ -105,7 +106,7 @@ def _simulate(name, *, right_outcome, right_weights, shrink):
             outputs_target=target,
             expected_target=np.column_stack([1 - target_p, target_p]),
             weights=np.exp(s.log_ratio) if right_weights else 1.0 + (s.X[:, 3] > 0),
-            shrink=shrink,
+            outcome_variance=outcome_variance,
         )
         actual = get_metric(name)(target, outcome_columns(s.y_target, target, n_classes=2))
         errors.append(found.value - actual)
@@ -116,7 +117,7 @@ def _simulate(name, *, right_outcome, right_weights, shrink):
 @pytest.mark.parametrize("name", ["accuracy", "brier"])
 @pytest.mark.parametrize(("right_outcome", "right_weights"), [(True, False), (False, True), (True, True)])
 def test_right_on_average_if_either_part_is(name, right_outcome, right_weights):
-    errors, inside = _simulate(name, right_outcome=right_outcome, right_weights=right_weights, shrink=False)
+    errors, inside = _simulate(name, right_outcome=right_outcome, right_weights=right_weights)
     # The mean error's own Monte Carlo error, four of them; weights that are self-normalised add a bias of
     # order 1 / n, under 0.001.
     assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(REPEATS) + 0.001
@@ -126,15 +127,31 @@ def test_right_on_average_if_either_part_is(name, right_outcome, right_weights):
 
 def test_wrong_on_average_if_neither_part_is():
     """The test above can fail: with both parts wrong the bias shows."""
-    errors, _ = _simulate("accuracy", right_outcome=False, right_weights=False, shrink=False)
+    errors, _ = _simulate("accuracy", right_outcome=False, right_weights=False)
     assert abs(errors.mean()) > 6 * errors.std() / np.sqrt(REPEATS)
 
 
-def test_shrinking_leaves_out_corrections_within_their_noise():
-    plain, _ = _simulate("accuracy", right_outcome=True, right_weights=True, shrink=False)
-    shrunk, inside = _simulate("accuracy", right_outcome=True, right_weights=True, shrink=True)
-    assert np.mean(shrunk**2) < np.mean(plain**2)
+def test_a_sure_outcome_model_is_corrected_less():
+    whole, _ = _simulate("accuracy", right_outcome=True, right_weights=True)
+    sure, inside = _simulate("accuracy", right_outcome=True, right_weights=True, outcome_variance=0.0)
+    unsure, _ = _simulate("accuracy", right_outcome=True, right_weights=True, outcome_variance=1e6)
+    # The true posterior needs no correction, so leaving it out leaves its noise out.
+    assert np.mean(sure**2) < np.mean(whole**2)
     assert inside >= binom(REPEATS, 0.95).ppf(0.001)
+    np.testing.assert_allclose(unsure, whole, atol=1e-8)
+
+
+def test_the_outcome_model_s_variance_is_the_jackknife_of_its_folds():
+    outputs = Outputs(label=np.zeros(3, dtype=int))
+    by_fold = np.array([[[p, 1 - p]] * 3 for p in (0.5, 0.6, 0.7, 0.8)])
+    found = outcome_model_variance(
+        get_metric("accuracy"),
+        outputs_target=outputs,
+        by_fold=by_fold,
+        expected_target=by_fold.mean(axis=0),
+    )
+    # Accuracy of always saying class 0 is its expected share: (K - 1) / K times the sum of squares.
+    assert found == pytest.approx(3 / 4 * (2 * 0.05**2 + 2 * 0.15**2))
 
 
 def test_the_correction_has_the_right_sign():
@@ -151,7 +168,6 @@ def test_the_correction_has_the_right_sign():
         outputs_target=outputs,
         expected_target=likely,
         weights=np.repeat([1.0, 3.0], [300, 100]),
-        shrink=False,
     )
     assert found.value == pytest.approx(0.5)
 

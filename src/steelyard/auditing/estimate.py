@@ -24,6 +24,7 @@ from steelyard.evaluation import (
     get_metric,
     importance_weighted,
     outcome_columns,
+    outcome_model_variance,
     plug_in,
 )
 from steelyard.evaluation.estimates import label_noise, make_estimate
@@ -122,8 +123,11 @@ def _corrected(expected: ExpectedOutcome, by_class: ClassRatio | None) -> Expect
     if by_class is None:
         return expected
     ratio = np.maximum(by_class.ratio, 1e-6)
-    return ExpectedOutcome(
-        shift_posterior(expected.source, ratio), shift_posterior(expected.target, ratio), expected.chosen
+    return replace(
+        expected,
+        source=shift_posterior(expected.source, ratio),
+        target=shift_posterior(expected.target, ratio),
+        by_fold=np.stack([shift_posterior(part, ratio) for part in expected.by_fold]),
     )
 
 
@@ -144,7 +148,13 @@ def _methods(
         "outputs_target": live,
         "expected_target": expected.target,
     }
-    robust = doubly_robust(metric, weights=weighed.weights, **common)  # type: ignore[arg-type]
+    own = outcome_model_variance(
+        metric,
+        outputs_target=live.take(expected.probe),
+        by_fold=expected.by_fold,
+        expected_target=expected.target[expected.probe],
+    )
+    robust = doubly_robust(metric, weights=weighed.weights, outcome_variance=own, **common)  # type: ignore[arg-type]
     if by_class is not None:
         robust = _with_ratio_error(robust, metric, live, expected, by_class)
     out = {

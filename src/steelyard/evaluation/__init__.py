@@ -12,6 +12,7 @@ from steelyard.evaluation.estimates import (
     Estimate,
     doubly_robust,
     importance_weighted,
+    outcome_model_variance,
     plug_in,
 )
 from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
@@ -24,6 +25,7 @@ from steelyard.evaluation.specification import (
     specification_test,
     weighting_gain,
 )
+from steelyard.evaluation.sums import MetricSums, window_sums
 
 __all__ = [
     "METRICS",
@@ -34,6 +36,7 @@ __all__ = [
     "GoodnessOfFit",
     "Mechanism",
     "Metric",
+    "MetricSums",
     "Outputs",
     "SpecificationTest",
     "WeightingGain",
@@ -48,8 +51,10 @@ __all__ = [
     "nplm_statistic",
     "nplm_test",
     "outcome_columns",
+    "outcome_model_variance",
     "plug_in",
     "recalibrate",
     "specification_test",
     "weighting_gain",
+    "window_sums",
 ]

@@ -15,6 +15,10 @@ from steelyard.numerics.checks import as_weights
 
 FloatArray = npt.NDArray[np.float64]
 
+# The jackknife sees the variance of the outcome model, not its bias. Boosting and penalties are tuned
+# so that the two are about alike; factors of 1 to 8 gave nearly the same errors on generated shifts.
+_BIAS_FACTOR = 2.0
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -108,7 +112,7 @@ def doubly_robust(
     outputs_target: Outputs,
     expected_target: FloatArray,
     weights: Any,
-    shrink: bool = False,
+    outcome_variance: float | None = None,
     level: float = 0.95,
 ) -> Estimate:
     """Return the metric on the target: expected outcomes there, corrected by weighted residuals.
@@ -124,10 +128,12 @@ def doubly_robust(
         Of the m target rows.
     weights : array of shape (n,)
         Target / source density ratios of the source rows, on any scale.
-    shrink : bool
-        Multiply the correction by ``max(0, 1 - variance / correction^2)``: a
-        correction that is within its own noise is left out, since adding it
-        would only add the noise. The interval is not narrowed for it.
+    outcome_variance : float, optional
+        Variance of the plug-in value that comes from fitting the outcome model
+        (:func:`outcome_model_variance`). With it the correction counts by the
+        share ``2 v / (2 v + variance of the correction)``: little where the
+        outcome model is sure and the weights are few, wholly where it is not.
+        The interval stays that of the whole correction.
     level : float
 
     Returns
@@ -152,12 +158,39 @@ def doubly_robust(
     residual = np.sum(evaluated.slope(outputs) * (outcome - expected), axis=1)
     correction = float(w @ residual)
     variance = float(w**2 @ (residual - correction) ** 2)
-    if shrink:
-        correction *= max(0.0, 1.0 - variance / correction**2) if correction != 0 else 0.0
+    if outcome_variance is not None and variance > 0:
+        own = _BIAS_FACTOR * outcome_variance
+        correction *= own / (own + variance)
     noise = label_noise(evaluated.slope(outputs_target), expected_target, fallback=float(w @ residual**2))
     return make_estimate(
         evaluated.value + correction, variance + noise / m, metric=metric, method="doubly robust", level=level
     )
+
+
+def outcome_model_variance(
+    metric: Metric, *, outputs_target: Outputs, by_fold: FloatArray, expected_target: FloatArray
+) -> float:
+    """Return the variance of the plug-in value that the fit of the outcome model causes.
+
+    The delete-a-group jackknife over the folds: ``(K - 1) / K`` times the sum of
+    the squared deviations of the K folds' values, to first order.
+
+    Parameters
+    ----------
+    metric : Metric
+    outputs_target : Outputs
+        Of m target rows.
+    by_fold : array of shape (K, m, k)
+        What the models of each fold expect of these rows.
+    expected_target : array of shape (m, k)
+        What they are taken to be.
+    """
+    slope = metric.evaluate(outputs_target, expected_target, np.ones(len(outputs_target))).slope(
+        outputs_target
+    )
+    values = np.mean(np.sum(slope * by_fold, axis=2), axis=1)
+    k = len(values)
+    return float((k - 1) / k * np.sum((values - values.mean()) ** 2))
 
 
 def label_noise(slope: FloatArray, expected: FloatArray, *, fallback: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,22 @@ FloatArray = npt.NDArray[np.float64]
 # Past this many rows the boosted model has won every comparison, and the
 # additive one, which is the better below, would cost more than it tells.
 _ADDITIVE_ROWS = 20_000
+_PROBE = 2_000
 
 
 @dataclass(frozen=True)
 class ExpectedOutcome:
-    """Expected outcome columns of the source rows (out of fold) and of the target rows."""
+    """Expected outcome columns of the source rows (out of fold) and of the target rows.
+
+    ``by_fold``, (n_folds, n_probe, k), is what each fold's models say of the
+    target rows ``probe``: how far they disagree tells how far they can be off.
+    """
 
     source: FloatArray
     target: FloatArray
-    chosen: str
+    probe: npt.NDArray[np.int64]
+    by_fold: FloatArray
+    learners: str
 
 
 def expected_outcome(
@@ -43,14 +51,14 @@ def expected_outcome(
     n_classes: int | None,
     categorical: npt.NDArray[np.bool_] | None = None,
     n_folds: int = 5,
-    max_rows: int = 50_000,
+    max_rows: int = 100_000,
     random_state: Any = None,
 ) -> ExpectedOutcome:
     """Return what outcome each row is expected to have, given its columns and the model's output.
 
-    Several learners are cross-fitted on the source rows (the output alone, an
-    additive model, gradient boosting) and stacked: a logistic regression on
-    their held-out log odds, or non-negative least squares on their held-out
+    Gradient boosting, and up to 20,000 rows an additive model too, are
+    cross-fitted on the source rows and stacked: a logistic regression on their
+    held-out log odds, or non-negative least squares on their held-out
     predictions, which also recalibrates them.
 
     Parameters
@@ -79,7 +87,6 @@ def expected_outcome(
     output, output_target = _output_columns(outputs), _output_columns(outputs_target)
     rows, rows_target = np.hstack([X, output]), np.hstack([X_target, output_target])
     mask = np.concatenate([categorical, np.zeros(output.shape[1], dtype=bool)])
-    only_output = np.concatenate([np.zeros(X.shape[1], dtype=bool), np.ones(output.shape[1], dtype=bool)])
     used = np.ones(len(y), dtype=bool)
     if len(y) > max_rows:
         used[:] = False
@@ -89,56 +96,64 @@ def expected_outcome(
     # sharper than what the stacking coefficients were fitted to, and so come out under-confident.
     fold_target = deal_folds(len(rows_target), n_folds, rng)
     outcome = outcome_columns(y, outputs, n_classes=n_classes)
-    names = ["output", "boosted"] + (["additive"] if used.sum() <= _ADDITIVE_ROWS else [])
+    # A learner that knows the output alone would have the smaller loss at times, but it is wrong on
+    # average in every group that the output gets wrong, and such groups are what a shift brings.
+    names = ["boosted"] + (["additive"] if used.sum() <= _ADDITIVE_ROWS else [])
+    probe = np.sort(rng.choice(len(rows_target), size=min(_PROBE, len(rows_target)), replace=False))
 
-    fits: dict[str, tuple[FloatArray, FloatArray]] = {}
+    k_out = outcome.shape[1]
+    source, target, by_fold = {}, {}, {}
     for name in names:
-        columns = only_output if name == "output" else np.ones(rows.shape[1], dtype=bool)
-        source, target = np.zeros_like(outcome), np.zeros((len(rows_target), outcome.shape[1]))
+        source[name], target[name] = np.zeros_like(outcome), np.zeros((len(rows_target), k_out))
+        by_fold[name] = np.zeros((n_folds, len(probe), k_out))
         for k in range(n_folds):
-            predict = _fit(
-                name,
-                rows[used & (fold != k)][:, columns],
-                y[used & (fold != k)],
-                outcome[used & (fold != k)],
-                mask[columns],
-                n_classes,
-                draw_seed(rng),
-            )
-            source[fold == k] = predict(rows[fold == k][:, columns])
+            train = used & (fold != k)
+            predict = _fit(name, rows[train], y[train], outcome[train], mask, n_classes, draw_seed(rng))
+            source[name][fold == k] = predict(rows[fold == k])
+            by_fold[name][k] = predict(rows_target[probe])
             if (fold_target == k).any():
-                target[fold_target == k] = predict(rows_target[fold_target == k][:, columns])
-        fits[name] = source, target
-    return _stack(fits, outcome, n_classes)
+                target[name][fold_target == k] = predict(rows_target[fold_target == k])
+    combine = _stack(source, outcome, n_classes)
+    return ExpectedOutcome(
+        source=combine(source),
+        target=combine(target),
+        probe=probe,
+        by_fold=np.stack([combine({n: by_fold[n][k] for n in names}) for k in range(n_folds)]),
+        learners=" + ".join(names),
+    )
 
 
 def _stack(
-    fits: dict[str, tuple[FloatArray, FloatArray]], outcome: FloatArray, n_classes: int | None
-) -> ExpectedOutcome:
-    """Combine the learners with coefficients fitted to their held-out predictions."""
-    names = " + ".join(fits)
+    held_out: Mapping[str, FloatArray], outcome: FloatArray, n_classes: int | None
+) -> Callable[[Mapping[str, FloatArray]], FloatArray]:
+    """Fit coefficients of the learners to their held-out predictions; return how they combine."""
     if n_classes is not None:
-        source = np.hstack([_log_odds(s) for s, _ in fits.values()])
-        target = np.hstack([_log_odds(t) for _, t in fits.values()])
-        model = LogisticRegression(C=1.0, max_iter=500).fit(source, outcome.argmax(axis=1))
-        out = np.zeros((2, max(len(source), len(target)), n_classes))
-        columns = model.classes_
-        out[0, : len(source), columns] = model.predict_proba(source).T
-        out[1, : len(target), columns] = model.predict_proba(target).T
-        return ExpectedOutcome(out[0, : len(source)], out[1, : len(target)], chosen=names)
-    parts_source, parts_target = [], []
-    for j in range(outcome.shape[1]):
-        held_out = np.column_stack([s[:, j] for s, _ in fits.values()])
-        new = np.column_stack([t[:, j] for _, t in fits.values()])
-        blend = LinearRegression(positive=True).fit(held_out, outcome[:, j])
-        parts_source.append(blend.predict(held_out))
-        parts_target.append(blend.predict(new))
+        inputs = np.hstack([_log_odds(p) for p in held_out.values()])
+        model = LogisticRegression(C=1.0, max_iter=500).fit(inputs, outcome.argmax(axis=1))
+
+        def classes(parts: Mapping[str, FloatArray]) -> FloatArray:
+            inputs = np.hstack([_log_odds(p) for p in parts.values()])
+            out = np.zeros((len(inputs), n_classes))
+            out[:, model.classes_] = model.predict_proba(inputs)
+            return out
+
+        return classes
     floor = np.array([0.0, -np.inf, 0.0])
-    return ExpectedOutcome(
-        np.maximum(np.column_stack(parts_source), floor),
-        np.maximum(np.column_stack(parts_target), floor),
-        chosen=names,
-    )
+    blends = [
+        LinearRegression(positive=True).fit(
+            np.column_stack([p[:, j] for p in held_out.values()]), outcome[:, j]
+        )
+        for j in range(outcome.shape[1])
+    ]
+
+    def numbers(parts: Mapping[str, FloatArray]) -> FloatArray:
+        columns = [
+            blend.predict(np.column_stack([p[:, j] for p in parts.values()]))
+            for j, blend in enumerate(blends)
+        ]
+        return np.asarray(np.maximum(np.column_stack(columns), floor))
+
+    return numbers
 
 
 def _log_odds(proba: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,7 @@ from steelyard.numerics import as_generator, draw_seed, effective_sample_size, m
 from steelyard.weighting import (
     ClassifierRatio,
     ClassRatio,
+    em_class_ratio,
     label_shift_ratio,
     ratio_score,
     shift_posterior,
@@ -115,7 +116,7 @@ def _name(
         share = live / live.sum()
         spread = np.diag(share * (1 - share)) / live.sum() / prior**2
         known = ClassRatio(share / prior, spread, prior)
-    ratio = known or label_shift_ratio(expected.source, codes, expected.target, random_state=seed)
+    ratio = known or _fitted_ratio(expected, codes, seed)
     everything = tuple(range(tables.X.shape[1]))
     if _differs(ratio) and _explains(tables, ratio, everything, seed):
         return (
@@ -140,6 +141,15 @@ def _name(
         "A change in the classes' shares does not explain how LIVE differs; the relation between "
         "target and features is assumed to hold, which only labels could test.",
     )
+
+
+def _fitted_ratio(expected: ExpectedOutcome, codes: npt.NDArray[np.int64], seed: int) -> ClassRatio:
+    """Estimate the class ratio; a jackknife over folds adds the error of the posteriors to its covariance."""
+    ratio = label_shift_ratio(expected.source, codes, expected.target, random_state=seed)
+    by_fold = np.array([em_class_ratio(part, ratio.prior) for part in expected.by_fold])
+    deviation = by_fold - by_fold.mean(axis=0)
+    k = len(by_fold)
+    return replace(ratio, covariance=ratio.covariance + (k - 1) / k * deviation.T @ deviation)
 
 
 def _both_or_not(

@@ -39,12 +39,23 @@ class Estimate:
 def make_estimate(
     value: float, variance: float, *, metric: Metric, method: str, level: float = 0.95
 ) -> Estimate:
-    """Return an estimate with a normal interval, cut off at the metric's own limits."""
+    """Return an estimate with a normal interval that keeps to the metric's own limits.
+
+    A loss without an upper limit gets its interval on the log scale (R2 on that
+    of 1 - R2): it is a mean of skewed values, and a sample that happens to lack
+    large ones has too small a mean and too small an error at once.
+    """
     se = float(np.sqrt(max(variance, 0.0)))
     z = float(norm.ppf(0.5 + level / 2))
     floor, ceiling = metric_limits(metric)
     value = float(np.clip(value, floor, ceiling))
     low, high = max(value - z * se, floor), min(value + z * se, ceiling)
+    loss = 1.0 - value if np.isinf(floor) else value
+    if (np.isinf(ceiling) or np.isinf(floor)) and loss > 0:
+        factor = float(np.exp(min(z * se / loss, 700.0)))
+        low, high = (
+            (1 - loss * factor, 1 - loss / factor) if np.isinf(floor) else (loss / factor, loss * factor)
+        )
     return Estimate(value, se, low, high, level, method)
 
 
@@ -133,7 +144,8 @@ def doubly_robust(
         (:func:`outcome_model_variance`). With it the correction counts by the
         share ``2 v / (2 v + variance of the correction)``: little where the
         outcome model is sure and the weights are few, wholly where it is not.
-        The interval stays that of the whole correction.
+        The interval stays that of the whole correction, widened by what the
+        outcome model's error leaves in.
     level : float
 
     Returns
@@ -160,7 +172,9 @@ def doubly_robust(
     variance = float(w**2 @ (residual - correction) ** 2)
     if outcome_variance is not None and variance > 0:
         own = _BIAS_FACTOR * outcome_variance
-        correction *= own / (own + variance)
+        share = own / (own + variance)
+        correction *= share
+        variance += (1 - share) ** 2 * own
     noise = label_noise(evaluated.slope(outputs_target), expected_target, fallback=float(w @ residual**2))
     return make_estimate(
         evaluated.value + correction, variance + noise / m, metric=metric, method="doubly robust", level=level

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import steelyard
+from steelyard.auditing.learners import _drawn
 from steelyard.auditing.model import with_output
 from steelyard.auditing.pipeline import expect
 from steelyard.auditing.read import read_tables
@@ -159,3 +160,11 @@ def test_many_rare_categories_are_no_shift():
     assert abs(shares[0] - shares[1]) < 4 * 0.5 * (1 / 600 + 1 / 400) ** 0.5
     assert detect(tables, expect(tables, 0), seed=0).shift.p_value > 0.01
     assert next(f for f in tables.findings if f.id == "new-category").severity == "info"
+
+
+def test_rows_are_drawn_as_often_as_they_weigh():
+    weight = np.array([0.5, 1.5, 1.0, 2.0, 1.0, 1.0])
+    domain = np.array([0, 0, 0, 0, 1, 1])
+    often = np.mean([np.bincount(_drawn(weight, domain, seed), minlength=6) for seed in range(400)], axis=0)
+    # Four rows weigh 5 together; a systematic draw is off by less than one row a time.
+    assert often == pytest.approx([0.4, 1.2, 0.8, 1.6, 1.0, 1.0], abs=4 * 0.5 / 400**0.5)

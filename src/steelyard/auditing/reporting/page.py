@@ -171,6 +171,8 @@ def _trust(weights: Mapping[str, Any] | None) -> tuple[str, str] | None:
     if weights is None:
         return None
     k, outside, ess = weights["pareto_k"], weights["outside_support"], weights["ess"]
+    if weights["method"] == "none" and ess >= limits.MIN_ESS:
+        return "None were used", "Every row of TRAIN counts once."
     if outside > limits.MAX_OUTSIDE:
         return (
             "No",

@@ -210,7 +210,7 @@ def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
     rng = as_generator(seed)
     n = len(tables.y)
     rows = np.sort(rng.choice(n, size=min(n, MAX_ROWS), replace=False))
-    X, y, w = tables.X[rows], tables.y[rows], weighed.weights[rows]
+    X, y, w = _binned(tables.X[rows], tables.categorical), tables.y[rows], weighed.weights[rows]
     classes = tables.classes
     n_folds = 3
     fold = deal_folds(len(rows), n_folds, rng, strata=None if classes is None else y)
@@ -253,6 +253,18 @@ def _losses(tables: Tables, weighed: Weighed, seed: int) -> _Losses:
     name = "squared error" if classes is None else "Brier score"
     made_here = any(f.id == "model-made-here" for f in tables.findings)
     return _Losses(rows, deployed, plain, weighted, recalibrated, name, made_here)
+
+
+def _binned(X: FloatArray, categorical: npt.NDArray[np.bool_]) -> FloatArray:
+    """Put numbers into 255 bins, as boosting would: given weights, it does so itself ten times as slowly."""
+    out = X.copy()
+    for j in np.flatnonzero(~categorical):
+        known = ~np.isnan(X[:, j])
+        values = X[known, j]
+        if np.unique(values).size > 255:
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, 256)[1:-1]))
+            out[known, j] = np.searchsorted(edges, values, side="right")
+    return out
 
 
 def _rarest(y: FloatArray) -> int:

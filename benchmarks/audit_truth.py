@@ -45,14 +45,14 @@ class Setting:
 
 SETTINGS = (
     Setting("no shift", "none", "binary", 1.0),
-    Setting("mild covariate shift", "covariate", "binary", 0.5),
     Setting("covariate shift", "covariate", "binary", 1.0),
     Setting("strong covariate shift", "covariate", "binary", 1.5),
-    Setting("covariate shift, three classes", "covariate", "multiclass", 1.0),
-    Setting("covariate shift, regression", "covariate", "regression", 1.0),
+    Setting("mild covariate shift", "covariate", "binary", 0.5),
     Setting("label shift", "label", "binary", 1.0),
-    Setting("label shift, three classes", "label", "multiclass", 1.0),
     Setting("label shift and a moved column", "both", "binary", 1.0),
+    Setting("covariate shift, regression", "covariate", "regression", 1.0),
+    Setting("covariate shift, three classes", "covariate", "multiclass", 1.0),
+    Setting("label shift, three classes", "label", "multiclass", 1.0),
     Setting("concept shift, no labels", "concept", "binary", 1.0, assumption_holds=False),
     Setting("no overlap", "no_overlap", "binary", 1.0, assumption_holds=False),
 )
@@ -198,9 +198,8 @@ def main(arguments: list[str]) -> int:
             delayed(one)(setting, seed, options.rows) for seed in range(options.repeats)
         )
         results[setting] = list(track(work, total=options.repeats, description=setting.name, console=console))
-    text = section(results, options.rows)
+        if not options.dry:  # after each setting, so that what is done survives an interruption
+            write_section("audit_truth", section(results, options.rows))
     if options.dry:
-        print(text)
-    else:
-        console.print(f"wrote {write_section('audit_truth', text)}")
+        print(section(results, options.rows))
     return 0

@@ -207,7 +207,8 @@ def test_integer_weights_are_repeated_rows(case: Case, sample: Any, monkeypatch:
     if case.name in ("classifier", "label shift", "rulsif"):
         # lbfgs stops at a gradient of 1e-4 of the mean loss; the differences measured here are below 1e-3.
         np.testing.assert_allclose(one, other, atol=5e-3)
-        np.testing.assert_allclose(weighted.weights()[rows], repeated.weights(), rtol=5e-3)
+        # A class whose estimated share is zero gets weights of rounding size.
+        np.testing.assert_allclose(weighted.weights()[rows], repeated.weights(), rtol=5e-3, atol=1e-9)
     else:
         # Leaves have a least number of rows, and centres are drawn, so the fits differ by chance; they must
         # be nearer to each other than to the fit that ignores the weights.

@@ -35,7 +35,7 @@ class ClassRatio:
 
 
 def em_class_ratio(
-    proba_target: FloatArray, prior: FloatArray, *, tol: float = 1e-8, max_iter: int = 2000
+    proba_target: FloatArray, prior: FloatArray, *, tol: float = 1e-8, max_iter: int = 500
 ) -> FloatArray:
     """Return the maximum-likelihood ratio of class shares, target / source, under label shift.
 
@@ -57,7 +57,8 @@ def em_class_ratio(
     -----
     The expectation-maximisation of Saerens, Latinne and Decaestecker, "Adjusting
     the outputs of a classifier to new a priori probabilities". The likelihood
-    is concave. Time O(m K) an iteration.
+    is concave. The steps are accelerated by squared extrapolation (Varadhan and
+    Roland 2008). Time O(m K) an iteration.
 
     Examples
     --------
@@ -67,11 +68,27 @@ def em_class_ratio(
     >>> bool(ratio[1] > 1.4)
     True
     """
-    share = prior.astype(np.float64).copy()
     base = proba_target / prior
-    for _ in range(max_iter):
+
+    def step(share: FloatArray) -> FloatArray:
         joint = base * share
-        new = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        return np.asarray((joint / joint.sum(axis=1, keepdims=True)).mean(axis=0))
+
+    share = prior.astype(np.float64).copy()
+    for _ in range(max_iter):
+        first = step(share)
+        second = step(first)
+        move, bend = first - share, second - 2 * first + share
+        length, curvature = float(np.linalg.norm(move)), float(np.linalg.norm(bend))
+        # Squared extrapolation: two steps show how the error shrinks, and where it ends. It may leave
+        # the simplex; then the plain steps stand. A last step keeps the likelihood from falling.
+        ahead = second
+        if curvature > 0:
+            pace = -length / curvature
+            leap = share - 2 * pace * move + pace**2 * bend
+            if (leap > 0).all():
+                ahead = leap / leap.sum()
+        new = step(ahead)
         change = float(np.abs(new - share).max())
         share = new
         if change < tol:

@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 
 import steelyard
-from steelyard.auditing.advise import _binned
+from steelyard.auditing.advise import _binned, _missed
 from steelyard.auditing.learners import _drawn
 from steelyard.auditing.model import with_output
 from steelyard.auditing.pipeline import expect
 from steelyard.auditing.read import read_tables
+from steelyard.auditing.result import Performance
 from steelyard.auditing.shift import detect
 from steelyard.weighting import uncovered_regions
 
@@ -180,3 +181,12 @@ def test_binned_numbers_keep_their_order_and_gaps():
     order = np.argsort(X[5:, 0])
     assert (np.diff(binned[5:, 0][order]) >= 0).all()
     assert 250 <= np.unique(binned[5:, 0]).size <= 255
+
+
+@pytest.mark.parametrize(
+    ("metric", "actual", "missed"),
+    [("accuracy", 0.6, True), ("accuracy", 0.95, False), ("mae", 0.95, True), ("mae", 0.6, False)],
+)
+def test_only_labels_on_the_bad_side_overrule_the_estimate(metric, actual, missed):
+    row = Performance(metric, 0.8, 0.8, 0.7, 0.9, "doubly robust", actual)
+    assert (_missed((row,)) is not None) == missed

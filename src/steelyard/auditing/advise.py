@@ -69,6 +69,16 @@ def advise(
                 + next(f.text for f in found.findings if f.id == "concept-shift"),
             ),
         )
+    missed = _missed(estimated.performance)
+    if missed is not None:
+        return (
+            Advice(
+                "Believe LIVE's labels, not the estimate",
+                f"{_measured((missed,))}That is outside the estimate's 95% interval: chance does so once in "
+                "twenty audits, a change that the columns do not show does so every time. "
+                "Compare again on further labels, and train with these.",
+            ),
+        )
     worse = _worse(estimated.performance)
     advice: list[Advice] = []
     if weighed.report.method == "none":
@@ -103,6 +113,15 @@ def _standing(worse: Performance | None, rows: tuple[Performance, ...]) -> str:
         f"LIVE differs, but nothing shows that the model does worse there: {metric_name(row.metric)} is "
         f"estimated at {value} {limits} against {naive} on TRAIN."
     )
+
+
+def _missed(rows: tuple[Performance, ...]) -> Performance | None:
+    """Return the first metric if LIVE's labels put it on the bad side of its interval."""
+    row = rows[0]
+    if row.live_actual is None or row.low is None or row.high is None:
+        return None
+    bad = row.live_actual < row.low if METRICS[row.metric].greater_is_better else row.live_actual > row.high
+    return row if bad else None
 
 
 def _measured(rows: tuple[Performance, ...]) -> str:

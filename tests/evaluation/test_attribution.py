@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steelyard.errors import InputError
-from steelyard.evaluation.attribution import Mechanism, attribute_change, group_features
+from steelyard.evaluation import Mechanism, attribute_change, group_features
 from steelyard.explain import exact_shapley
 
 MEAN = np.array([0.4, 0.4, 0.0, -0.2])

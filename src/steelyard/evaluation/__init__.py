@@ -5,7 +5,6 @@ from steelyard.evaluation.attribution import (
     ChangePart,
     Mechanism,
     attribute_change,
-    group_features,
 )
 from steelyard.evaluation.confidence import confidence_based, recalibrate
 from steelyard.evaluation.estimates import (
@@ -16,6 +15,7 @@ from steelyard.evaluation.estimates import (
     plug_in,
 )
 from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
+from steelyard.evaluation.grouping import group_features
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
 from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
 from steelyard.evaluation.specification import (

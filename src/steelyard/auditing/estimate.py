@@ -31,6 +31,7 @@ from steelyard.evaluation.estimates import label_noise, make_estimate
 from steelyard.weighting import ClassRatio, shift_posterior
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def _windows(
             noise = label_noise(evaluated.slope(part), likely, fallback=fallback)
             local = make_estimate(
                 value,
-                whole.standard_error**2 + noise / len(chosen),
+                whole.standard_error**2 + noise / len(chosen) + _own_error(metric, part, chosen, expected),
                 metric=metric,
                 method=whole.method,
                 level=whole.level,
@@ -296,6 +297,20 @@ def _windows(
             )
         out.append(Window(start, end, len(chosen), tuple(performance)))
     return tuple(out)
+
+
+def _own_error(metric: Metric, part: Outputs, chosen: IntArray, expected: ExpectedOutcome) -> float:
+    """Return the variance of a window's value from the outcome model, which LIVE's correction cannot mend."""
+    known = np.isin(expected.probe, chosen)
+    rows = np.isin(chosen, expected.probe)
+    if not known.any():
+        return 0.0
+    return outcome_model_variance(
+        metric,
+        outputs_target=part.take(rows),
+        by_fold=expected.by_fold[:, known],
+        expected_target=expected.target[chosen[rows]],
+    )
 
 
 def _declined() -> Finding:

@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 # Past this many rows the boosted model has won every comparison, and the
 # additive one, which is the better below, would cost more than it tells.
 _ADDITIVE_ROWS = 20_000
-_PROBE = 2_000
+_PROBE = 250_000
 
 
 @dataclass(frozen=True)

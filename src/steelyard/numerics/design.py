@@ -11,6 +11,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
+# A wide table has enough columns to tell rows apart; splines on each would cost more than they add.
+_MOST_COLUMNS = 400
+
 
 def additive_design(
     categorical: npt.NDArray[np.bool_], *, n_knots: int = 5, sparse: bool = True, max_categories: int = 30
@@ -26,7 +29,9 @@ def additive_design(
     categorical : boolean array of shape (d,)
         Which columns hold category codes.
     n_knots : int
-        Knots of each spline; the basis has ``n_knots + 2`` columns a number.
+        Knots of each spline; the basis has ``n_knots + 2`` columns a number. Fewer
+        are used, down to none, where all numbers together would get more than
+        400 columns.
     sparse : bool
         Whether the result is a sparse matrix.
     max_categories : int
@@ -40,6 +45,9 @@ def additive_design(
     (50, 8)
     """
     impute = SimpleImputer(strategy="median", add_indicator=False, keep_empty_features=True)
+    numbers, categories = np.flatnonzero(~categorical), np.flatnonzero(categorical)
+    affordable = _MOST_COLUMNS // max(len(numbers), 1) - 2
+    n_knots = min(n_knots, affordable) if affordable >= 3 else 0
     if n_knots > 0:
         basis = SplineTransformer(
             n_knots=n_knots, degree=3, knots="quantile", extrapolation="linear", sparse_output=sparse
@@ -53,7 +61,6 @@ def additive_design(
         min_frequency=5,
         sparse_output=sparse,
     )
-    numbers, categories = np.flatnonzero(~categorical), np.flatnonzero(categorical)
     parts = []
     if numbers.size:
         parts.append(("numbers", number, numbers))

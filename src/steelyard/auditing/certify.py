@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from steelyard.auditing.result import Finding, Prediction
 from steelyard.auditing.tables import Tables
-from steelyard.auditing.weigh import Weighed
+from steelyard.auditing.weigh import ClassReading, Weighed
 from steelyard.conformal import (
     Coverage,
     aps_scores,
@@ -57,15 +57,7 @@ def certify(
     trusted = weighed.trusted
     value, low, high = _on_these_rows(coverage.weighted, len(tables.X_live))
     if weighed.other is not None:
-        under_other = expected_coverage(
-            scores,
-            alpha=alpha,
-            sample_weight=weighed.weights,
-            evaluation_weight=weighed.other.weights,
-            random_state=draw_seed(rng),
-        )
-        _, other_low, other_high = _on_these_rows(under_other.weighted, len(tables.X_live))
-        low, high = min(low, other_low), max(high, other_high)
+        value, low, high = _under_both(scores, weighed.weights, weighed.other, alpha, len(tables.X_live))
     findings = []
     if share_infinite > 0:
         findings.append(
@@ -96,6 +88,27 @@ def _on_these_rows(coverage: Coverage, n_live: int) -> tuple[float, float, float
     low = coverage.value - np.sqrt((coverage.value - coverage.low) ** 2 + noise)
     high = coverage.value + np.sqrt((coverage.high - coverage.value) ** 2 + noise)
     return coverage.value, max(float(low), 0.0), min(float(high), 1.0)
+
+
+def _under_both(
+    scores: FloatArray, weights: FloatArray, other: ClassReading, alpha: float, n_live: int
+) -> tuple[float, float, float]:
+    """Return the coverage of the larger of two thresholds: the first reading's value, both intervals."""
+    thresholds = [
+        conformal_thresholds(scores, alpha=alpha, sample_weight=w, target_weight=w)
+        for w in (weights, other.weights)
+    ]
+    hits = (scores <= np.maximum(*thresholds)).astype(np.float64)
+    z = float(norm.ppf(0.975))
+    values, lows, highs = [], [], []
+    for w in (weights, other.weights):
+        share = w / w.sum()
+        value = float(share @ hits)
+        reach = z * float(np.sqrt(share**2 @ (hits - value) ** 2 + value * (1 - value) / n_live))
+        values.append(value)
+        lows.append(max(value - reach, 0.0))
+        highs.append(min(value + reach, 1.0))
+    return values[0], min(lows), max(highs)
 
 
 def _intervals(
@@ -181,6 +194,13 @@ def _sets(
     if weighed.class_ratio is not None:
         own = own[:, None] * weighed.class_ratio
     thresholds = conformal_thresholds(scores, alpha=alpha, sample_weight=weighed.weights, target_weight=own)
+    if weighed.other is not None:
+        # The larger threshold holds whichever reading of the shift is true.
+        by_class = weighed.other.weights_live[:, None] * weighed.other.class_ratio.ratio
+        second = conformal_thresholds(
+            scores, alpha=alpha, sample_weight=weighed.other.weights, target_weight=by_class
+        )
+        thresholds = np.maximum(thresholds[:, None], second)
     sets = sets_from_scores(every_live, thresholds)
     covered = None
     if tables.y_live is not None:

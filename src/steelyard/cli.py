@@ -400,7 +400,4 @@ def main() -> None:
         # A log in ASCII gets question marks instead of an error.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    # Threads that wait for one another by spinning make boosting ten times slower as soon as anything
-    # else runs on the machine. Read when the first model is fitted, so it must be set by now.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from steelyard._version import __version__
 from steelyard.auditing.advise import advise
@@ -122,7 +123,9 @@ def audit(
     @contextmanager
     def step(key: str, name: str) -> Iterator[None]:
         started = clock.perf_counter()
-        with progress.step(name):
+        # The models are small and many: handing each split to several threads costs more than it
+        # gives on an idle machine, and far more beside another process.
+        with progress.step(name), threadpool_limits(limits=1):
             yield
         seconds[key] = round(clock.perf_counter() - started, 3)
 

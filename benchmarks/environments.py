@@ -24,6 +24,19 @@ print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:
 """
 
 
+# nannyml and evidently report their use by default, Hugging Face's hub too.
+_SILENT = {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+
+
 class PeerError(RuntimeError):
     """A peer could not be installed or its script failed."""
 
@@ -32,6 +45,16 @@ def cache_directory() -> Path:
     """Return the directory that holds environments and data between runs."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).expanduser() if named else Path.home() / ".cache" / "steelyard-benchmarks"
+
+
+def process_variables(threads: int | None = None) -> dict[str, str]:
+    """Return the environment of a process that is measured: nothing of ours on the path, no telemetry.
+
+    With ``threads``, every library that asks how many it may use is told this number.
+    """
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    limits = {} if threads is None else dict.fromkeys(_THREADS, str(threads))
+    return {**kept, **_SILENT, **limits}
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ class Environment:
         if not self.python.exists():
             return None
         command = [str(self.python), "-c", _VERSIONS, *self.requirements]
-        done = subprocess.run(command, capture_output=True, text=True, env=self._variables())
+        done = subprocess.run(command, capture_output=True, text=True, env=process_variables())
         return dict(json.loads(done.stdout)) if done.returncode == 0 else None
 
     def ensure(self) -> dict[str, str]:
@@ -68,7 +91,7 @@ class Environment:
         print(f"making the environment of {self.name} in {self.directory}", file=sys.stderr, flush=True)
         venv.create(self.directory, with_pip=True, clear=True)
         command = [str(self.python), "-m", "pip", "install", "--quiet", *self.requirements]
-        done = subprocess.run(command, capture_output=True, text=True, env=self._variables())
+        done = subprocess.run(command, capture_output=True, text=True, env=process_variables())
         found = self.versions()
         if done.returncode or found is None:
             raise PeerError(f"could not install {', '.join(self.requirements)}:\n{done.stderr[-2000:]}")
@@ -77,11 +100,8 @@ class Environment:
     def run(self, script: Path, arguments: Sequence[str | Path], *, timeout: float | None = None) -> None:
         """Run a script in the environment; raise PeerError with the end of its output if it fails."""
         command = [str(self.python), str(script), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=self._variables(), timeout=timeout)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=process_variables(), timeout=timeout
+        )
         if done.returncode:
             raise PeerError(f"{script.name} failed in {self.name}:\n{(done.stdout + done.stderr)[-4000:]}")
-
-    def _variables(self) -> dict[str, str]:
-        """Return the process environment: nothing of ours on the path, no telemetry."""
-        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        return {**kept, "NML_DISABLE_USAGE_LOGGING": "1"}

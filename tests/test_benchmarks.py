@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,13 +16,17 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from benchmarks.__main__ import main as command_line
+from benchmarks.__main__ import split
 from benchmarks.document import with_section
-from benchmarks.environments import CACHE_VARIABLE, Environment, cache_directory
+from benchmarks.environments import CACHE_VARIABLE, Environment, cache_directory, process_variables
 from benchmarks.label_free.baselines import carry_over, importance_weighting
 from benchmarks.label_free.case import Case, labels_from, numbers_from, whole_windows
 from benchmarks.label_free.measure import measured, noise_floor
 from benchmarks.label_free.score import Record, rows_of, summary
 from benchmarks.label_free.table import render
+from benchmarks.measure import Competitor, Machine, Result, Run, race, run_once, summarise
+from benchmarks.tables import Column, answered, losing, losses, setting, table
 
 
 def case_of(
@@ -198,3 +204,109 @@ def test_environments_live_in_the_cache(monkeypatch, tmp_path):
     assert cache_directory() == tmp_path
     assert peer.directory == tmp_path / "envs" / "peer"
     assert peer.versions() is None
+
+
+SLEEPER = """
+import json, sys, time
+job = json.load(open(sys.argv[1]))
+started = time.perf_counter()
+time.sleep(job["sleep"])
+block = bytearray(job["bytes"])
+for k in range(0, len(block), 4096):
+    block[k] = 1
+json.dump({"seconds": time.perf_counter() - started, "error": job["error"]}, open(sys.argv[2], "w"))
+"""
+MEGABYTE = 1_000_000
+
+
+def script_of(folder: Path, text: str) -> Path:
+    path = folder / "script.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_script_that_sleeps_and_allocates_is_measured_so(tmp_path):
+    script = script_of(tmp_path, SLEEPER)
+    large = bytearray(400 * MEGABYTE)  # this process's own memory must not be taken for the script's
+    for k in range(0, len(large), 4096):
+        large[k] = 1
+    plain = run_once(Competitor("plain", script, {"sleep": 0.3, "bytes": 0, "error": 1.0}))
+    heavy = run_once(Competitor("heavy", script, {"sleep": 0.3, "bytes": 200 * MEGABYTE, "error": 1.0}))
+    # The sleep is a lower bound; a busy machine adds to it, seldom over two seconds.
+    assert 0.3 <= plain.seconds < 2.3
+    assert plain.seconds < plain.wall
+    # An interpreter takes 10 to 20 MB, give or take pages; the difference is what was allocated.
+    assert plain.peak < 60 * MEGABYTE
+    assert heavy.peak - plain.peak == pytest.approx(200 * MEGABYTE, abs=5 * MEGABYTE)
+    assert heavy.answer == {"error": 1.0}
+    assert len(large) == 400 * MEGABYTE
+
+
+def test_failures_and_timeouts_are_shown_and_not_repeated(tmp_path):
+    good = Competitor("steelyard", script_of(tmp_path, SLEEPER), {"sleep": 0, "bytes": 0, "error": 0.1})
+    (tmp_path / "sub").mkdir()
+    bad = Competitor("bad", script_of(tmp_path / "sub", "raise SystemExit('no | overlap')"), {})
+    late = Competitor("late", good.script, {"sleep": 60, "bytes": 0, "error": 0.1}, timeout=0.5)
+    runs = race([good, bad, late], repeats=2)
+    assert [len(runs[name]) for name in ("steelyard", "bad", "late")] == [2, 1, 1]
+    results = [summarise(name, mine) for name, mine in runs.items()]
+    assert (results[0].runs, results[0].failure) == (2, None)
+    text = table(results)
+    assert "no answer: exit code 1: no / overlap" in text
+    assert "no answer: not done within 0.5 s" in text
+    assert losses("t", results) == []
+    assert losses("t", [Result("steelyard", failure="x")]) == ["t: steelyard gave no answer (x)."]
+
+
+def test_everybody_gets_the_same_threads_and_nothing_reports_home(tmp_path):
+    script = script_of(
+        tmp_path,
+        "import json, os, sys; json.dump({'seconds': 0, **os.environ}, open(sys.argv[2], 'w'))",
+    )
+    said = run_once(Competitor("a", script, {}), threads=3).answer
+    assert {said[v] for v in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")} == {"3"}
+    assert (said["NML_DISABLE_USAGE_LOGGING"], said["DO_NOT_TRACK"]) == ("1", "1")
+    assert "PYTHONPATH" not in process_variables(1)
+
+
+def timed(name: str, *seconds: float, peak: float = 1e8, error: float = 0.1) -> Result:
+    runs = [Run(s, s + 1, int(peak), {"error": error}, None, 0.0) for s in seconds]
+    return summarise(name, runs)
+
+
+def test_tables_are_bold_where_best_and_losses_are_sentences():
+    results = [timed("steelyard", 2.0, 3.0, 2.5), timed("peer", 1.0, 1.25, 5.0, peak=5e7, error=0.2)]
+    error = answered("error", "error")
+    text = table(results, figures=[error], head="100 rows")
+    assert "| steelyard | 2.5 (2 to 3) | 1.00 | 3.5 | 100 | **0.1000** |" in text
+    assert "| peer | **1.25** (1 to 5) | 0.50 | **2.25** | **50** | 0.2000 |" in text
+    found = losses("t", results, figures=[error])
+    assert found[0] == "t, seconds: 2.5 against 1.25 (peer); the ranges overlap."
+    assert [f.split(":")[0] for f in found[1:]] == ["t, whole process, s", "t, peak memory, MB"]
+    assert "In nothing that is measured here." in losing([])
+
+
+def test_higher_can_be_better_and_what_prints_alike_is_no_loss():
+    power = Column("power", lambda r: r.answer["error"], "high", "{:.2f}")
+    results = [timed("steelyard", 1.0, error=0.901), timed("peer", 1.0, error=0.902)]
+    assert losses("t", results, figures=[power]) == []
+    assert table(results, figures=[power]).count("**0.90**") == 2
+    results[1] = timed("peer", 1.0, error=0.95)
+    assert losses("t", results, figures=[power]) == ["t, power: 0.90 against 0.95 (peer)."]
+
+
+def test_the_setting_warns_of_a_busy_machine():
+    quiet = Machine("3.11", "cpu", 2, 0.1, 0.02, 1)
+    versions = {"steelyard": {"numpy": "2"}, "peer": {"peer": "1"}}
+    text = setting(quiet, versions=versions, repeats=3)
+    assert "one thread" in text
+    assert "peer: peer 1" in text
+    assert "not quiet" not in text
+    busy = Result("peer", foreign=1.4)
+    assert "up to 1.4 cores busy" in setting(quiet, versions=versions, repeats=3, results=[busy])
+
+
+def test_the_command_line_knows_names_and_options():
+    assert split(["a", "b", "--quick", "x"]) == (["a", "b"], ["--quick", "x"])
+    assert split([]) == ([], [])
+    assert command_line(["unheard_of"]) == 2

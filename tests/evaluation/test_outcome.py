@@ -40,7 +40,7 @@ def test_classes_beat_a_constant_on_held_out_and_on_target_rows(task):
         loss = -np.mean(np.log(np.clip(np.sum(expected * outcome, axis=1), 1e-12, 1)))
         share = outcome.mean(axis=0)
         assert loss < 0.85 * -np.sum(share * np.log(share))
-    assert found.learners == "boosted + additive"
+    assert found.models.learners == "boosted + additive"
     assert found.by_fold.shape == (5, 1000, z.shape[1])
 
 

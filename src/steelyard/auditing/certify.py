@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from steelyard.auditing.result import Finding, Prediction
-from steelyard.auditing.tables import Tables
+from steelyard.auditing.tables import Output, Tables
 from steelyard.auditing.weigh import ClassReading, Weighed
 from steelyard.conformal import (
     Coverage,
@@ -24,61 +26,126 @@ from steelyard.conformal import (
     sets_from_scores,
 )
 from steelyard.evaluation import ExpectedOutcome
-from steelyard.numerics import as_generator, deal_folds, draw_seed
+from steelyard.numerics import as_generator, by_fold, deal_folds, draw_seed
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 MAX_FIT_ROWS = 30_000
 
 
 @dataclass(frozen=True)
+class LiveRows:
+    """What is known of some rows of LIVE when their predictions are made.
+
+    ``weights`` are on the scale of TRAIN's; ``weights_other`` those of the second
+    reading where there is one. ``uniforms`` break ties between classes.
+    """
+
+    X: FloatArray
+    output: Output
+    expected: FloatArray
+    weights: FloatArray
+    weights_other: FloatArray | None
+    fold: IntArray
+    uniforms: FloatArray
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of some rows: their columns, each one's size, and the share of it that is unbounded."""
+
+    columns: dict[str, npt.NDArray[Any]]
+    sizes: FloatArray
+    unbounded: FloatArray
+    contains: Callable[[FloatArray], npt.NDArray[np.bool_]]
+
+
+class Predictions(Protocol):
+    """Calibrated predictions, for any rows of LIVE."""
+
+    @property
+    def scores(self) -> FloatArray:
+        """The calibration rows' nonconformity."""
+        ...
+
+    @property
+    def kind(self) -> Literal["interval", "set"]:
+        """What a prediction is."""
+        ...
+
+    def __call__(self, rows: LiveRows) -> Predicted:
+        """Return the rows' intervals or sets."""
+        ...
+
+
+@dataclass(frozen=True)
 class Certified:
-    """The coverage report and the columns of ``predictions.parquet``."""
+    """The coverage report, and what makes the columns of ``predictions.parquet``."""
 
     prediction: Prediction
     columns: dict[str, npt.NDArray[Any]]
     findings: tuple[Finding, ...]
+    predictions: Predictions
 
 
 def certify(
     tables: Tables, weighed: Weighed, expected: ExpectedOutcome, *, alpha: float, seed: int
 ) -> Certified:
     """Compute weighted conformal intervals or sets on LIVE, and the coverage to expect of them."""
+    assert tables.output_live is not None
     rng = as_generator(seed)
+    predictions: Predictions
     if tables.task == "regression":
-        scores, found = _intervals(tables, weighed, alpha, rng)
-        kind, size, share_infinite, covered, columns = found
+        fold_live, predictions = _intervals(tables, weighed, alpha, rng)
     else:
-        scores, found = _sets(tables, weighed, expected, alpha, rng)
-        kind, size, share_infinite, covered, columns = found
+        predictions = _sets(tables, weighed, expected, alpha, rng)
+        fold_live = np.zeros(len(tables.X_live), dtype=np.int64)
+    live = LiveRows(
+        tables.X_live,
+        tables.output_live,
+        expected.target,
+        weighed.weights_live,
+        None if weighed.other is None else weighed.other.weights_live,
+        fold_live,
+        rng.uniform(size=len(tables.X_live)),
+    )
+    predicted = predictions(live)
     coverage = expected_coverage(
-        scores, alpha=alpha, sample_weight=weighed.weights, random_state=draw_seed(rng)
+        predictions.scores, alpha=alpha, sample_weight=weighed.weights, random_state=draw_seed(rng)
     )
     trusted = weighed.trusted
     value, low, high = _on_these_rows(coverage.weighted, len(tables.X_live))
     if weighed.other is not None:
-        value, low, high = _under_both(scores, weighed.weights, weighed.other, alpha, len(tables.X_live))
-    findings = []
-    if share_infinite > 0:
-        findings.append(
-            Finding(
-                "unbounded-predictions",
-                "warning",
-                f"{share_infinite:.1%} of LIVE's rows get an unbounded interval or every class: TRAIN has "
-                f"too few rows like them for coverage of {1 - alpha:.0%}.",
-            )
+        value, low, high = _under_both(
+            predictions.scores, weighed.weights, weighed.other, alpha, len(tables.X_live)
         )
+    size = float(predicted.sizes.mean())
     prediction = Prediction(
         alpha=alpha,
-        kind=kind,
+        kind=predictions.kind,
         expected_coverage=value if trusted else None,
         low=low if trusted else None,
         high=high if trusted else None,
         unweighted_expected_coverage=coverage.unweighted.value if trusted else None,
         mean_size=size if np.isfinite(size) else None,
-        live_actual_coverage=covered,
+        live_actual_coverage=(
+            None if tables.y_live is None else float(np.mean(predicted.contains(tables.y_live)))
+        ),
     )
-    return Certified(prediction, columns, tuple(findings))
+    findings = unbounded_finding(float(predicted.unbounded.mean()), alpha)
+    return Certified(prediction, predicted.columns, findings, predictions)
+
+
+def unbounded_finding(share: float, alpha: float) -> tuple[Finding, ...]:
+    """Tell of LIVE's rows whose interval or set says nothing, if there are any."""
+    if share == 0:
+        return ()
+    text = (
+        f"{share:.1%} of LIVE's rows get an unbounded interval or every class: TRAIN has "
+        f"too few rows like them for coverage of {1 - alpha:.0%}."
+    )
+    return (Finding("unbounded-predictions", "warning", text),)
 
 
 def _on_these_rows(coverage: Coverage, n_live: int) -> tuple[float, float, float]:
@@ -111,49 +178,66 @@ def _under_both(
     return values[0], min(lows), max(highs)
 
 
+@dataclass(frozen=True)
+class Intervals:
+    """Conformalised cross-fitted quantiles of the residual, added to the model's prediction."""
+
+    scores: FloatArray
+    weights: FloatArray
+    alpha: float
+    models: tuple[Callable[[FloatArray], FloatArray], ...]
+    kind: Literal["interval", "set"] = "interval"
+
+    def __call__(self, rows: LiveRows) -> Predicted:
+        """Return the rows' intervals."""
+        value = rows.output.value
+        assert value is not None
+        quantiles = by_fold(self.models, rows.fold % len(self.models), np.column_stack([rows.X, value]))
+        thresholds = conformal_thresholds(
+            self.scores, alpha=self.alpha, sample_weight=self.weights, target_weight=rows.weights
+        )
+        ends = cqr_interval(value + quantiles[:, 0], value + quantiles[:, 1], thresholds)
+        width = ends[:, 1] - ends[:, 0]
+        return Predicted(
+            {"prediction": value, "low": ends[:, 0], "high": ends[:, 1]},
+            width,
+            np.isinf(width).astype(np.float64),
+            lambda y: (ends[:, 0] <= y) & (y <= ends[:, 1]),
+        )
+
+
 def _intervals(
     tables: Tables, weighed: Weighed, alpha: float, rng: np.random.Generator
-) -> tuple[FloatArray, Any]:
-    """Conformalise cross-fitted quantiles of the residual, added to the model's prediction."""
-    assert tables.output is not None and tables.output_live is not None
-    assert tables.output.value is not None and tables.output_live.value is not None
-    value, value_live = tables.output.value, tables.output_live.value
+) -> tuple[IntArray, Intervals]:
+    assert tables.output is not None and tables.output.value is not None
+    value = tables.output.value
+    n_folds = 5 if len(value) >= 500 else 2
+    fold, fold_live = deal_folds(len(value), n_folds, rng), deal_folds(len(tables.X_live), n_folds, rng)
     rows = np.column_stack([tables.X, value])
-    rows_live = np.column_stack([tables.X_live, value_live])
-    residual = tables.y - value
-    quantiles, quantiles_live = _residual_quantiles(
-        rows, residual, rows_live, np.append(tables.categorical, False), alpha, rng
+    models = _residual_quantiles(
+        rows, tables.y - value, fold, np.append(tables.categorical, False), alpha, rng
     )
+    quantiles = by_fold(models, fold, rows)
     scores = cqr_scores(tables.y, value + quantiles[:, 0], value + quantiles[:, 1])
-    thresholds = conformal_thresholds(
-        scores, alpha=alpha, sample_weight=weighed.weights, target_weight=weighed.weights_live
-    )
-    ends = cqr_interval(value_live + quantiles_live[:, 0], value_live + quantiles_live[:, 1], thresholds)
-    width = ends[:, 1] - ends[:, 0]
-    covered = None
-    if tables.y_live is not None:
-        covered = float(np.mean((ends[:, 0] <= tables.y_live) & (tables.y_live <= ends[:, 1])))
-    columns = {"prediction": value_live, "low": ends[:, 0], "high": ends[:, 1]}
-    return scores, ("interval", float(width.mean()), float(np.mean(np.isinf(width))), covered, columns)
+    return fold_live, Intervals(scores, weighed.weights, alpha, models)
 
 
 def _residual_quantiles(
     rows: FloatArray,
     residual: FloatArray,
-    rows_live: FloatArray,
+    fold: IntArray,
     categorical: npt.NDArray[np.bool_],
     alpha: float,
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray]:
-    """Cross-fit two quantiles; each LIVE row is put to one fold's models, as each TRAIN row is."""
-    n_folds = 5 if len(rows) >= 500 else 2
-    fold, fold_live = deal_folds(len(rows), n_folds, rng), deal_folds(len(rows_live), n_folds, rng)
-    out, out_live = np.empty((len(rows), 2)), np.empty((len(rows_live), 2))
-    for k in range(n_folds):
+) -> tuple[Callable[[FloatArray], FloatArray], ...]:
+    """Fit two quantiles for each fold; each LIVE row is put to one fold's models, as each TRAIN row is."""
+    made = []
+    for k in range(int(fold.max()) + 1):
         train = np.flatnonzero(fold != k)
         if len(train) > MAX_FIT_ROWS:
             train = rng.choice(train, size=MAX_FIT_ROWS, replace=False)
-        for side, level in enumerate((alpha / 2, 1 - alpha / 2)):
+        pair = []
+        for level in (alpha / 2, 1 - alpha / 2):
             model = HistGradientBoostingRegressor(
                 loss="quantile",
                 quantile=level,
@@ -162,56 +246,81 @@ def _residual_quantiles(
                 max_leaf_nodes=15,
                 min_samples_leaf=max(20, int(5 / alpha)) if len(train) > 1000 else 20,
                 random_state=draw_seed(rng),
-            ).fit(rows[train], residual[train])
-            out[fold == k, side] = model.predict(rows[fold == k])
-            if (fold_live == k).any():
-                out_live[fold_live == k, side] = model.predict(rows_live[fold_live == k])
-    return np.sort(out, axis=1), np.sort(out_live, axis=1)
+            )
+            pair.append(model.fit(rows[train], residual[train]))
+        made.append(partial(_both_quantiles, tuple(pair)))
+    return tuple(made)
 
 
-def _adaptive(proba: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _both_quantiles(pair: tuple[Any, Any], rows: FloatArray) -> FloatArray:
+    return np.sort(np.column_stack([model.predict(rows) for model in pair]), axis=1)
+
+
+def _adaptive(proba: FloatArray, uniforms: FloatArray) -> FloatArray:
     """Return adaptive scores, the likeliest class below all others.
 
     No set is then empty, and since the calibration rows are scored alike, the
     class that is always in is part of what is calibrated.
     """
-    scores = aps_scores(proba, uniforms=rng.uniform(size=len(proba)))
+    scores = aps_scores(proba, uniforms=uniforms)
     scores[np.arange(len(proba)), proba.argmax(axis=1)] = -1.0
     return scores
 
 
+@dataclass(frozen=True)
+class Sets:
+    """Conformalised adaptive sets, from the model's probabilities or, lacking them, the expected classes."""
+
+    scores: FloatArray
+    weights: FloatArray
+    class_ratio: FloatArray | None
+    other: ClassReading | None
+    alpha: float
+    classes: tuple[Any, ...]
+    kind: Literal["interval", "set"] = "set"
+
+    def __call__(self, rows: LiveRows) -> Predicted:
+        """Return the rows' sets."""
+        output = rows.output
+        assert output.label is not None
+        proba = rows.expected if output.proba is None else output.proba
+        thresholds = self._thresholds(rows)
+        sets = sets_from_scores(_adaptive(proba, rows.uniforms), thresholds)
+        names = [str(c) for c in self.classes]
+        columns: dict[str, npt.NDArray[Any]] = {"prediction": np.asarray(self.classes)[output.label]}
+        if output.proba is not None:
+            columns |= {f"proba_{name}": proba[:, k] for k, name in enumerate(names)}
+        columns |= {f"in_set_{name}": sets[:, k] for k, name in enumerate(names)}
+        return Predicted(
+            columns,
+            sets.sum(axis=1).astype(np.float64),
+            np.isinf(thresholds).reshape(len(sets), -1).mean(axis=1),
+            lambda y: sets[np.arange(len(sets)), y.astype(np.int64)],
+        )
+
+    def _thresholds(self, rows: LiveRows) -> FloatArray:
+        own = rows.weights
+        if self.class_ratio is not None:
+            own = own[:, None] * self.class_ratio
+        thresholds = conformal_thresholds(
+            self.scores, alpha=self.alpha, sample_weight=self.weights, target_weight=own
+        )
+        if self.other is None or rows.weights_other is None:
+            return thresholds
+        # The larger threshold holds whichever reading of the shift is true.
+        second = conformal_thresholds(
+            self.scores,
+            alpha=self.alpha,
+            sample_weight=self.other.weights,
+            target_weight=rows.weights_other[:, None] * self.other.class_ratio.ratio,
+        )
+        return np.maximum(thresholds.reshape(len(own), -1), second)
+
+
 def _sets(
     tables: Tables, weighed: Weighed, expected: ExpectedOutcome, alpha: float, rng: np.random.Generator
-) -> tuple[FloatArray, Any]:
-    """Conformalise adaptive sets, from the model's probabilities or, lacking them, the expected classes."""
-    assert tables.output is not None and tables.output_live is not None and tables.classes is not None
-    proba, proba_live = tables.output.proba, tables.output_live.proba
-    if proba is None or proba_live is None:
-        proba, proba_live = expected.source, expected.target
-    every, every_live = _adaptive(proba, rng), _adaptive(proba_live, rng)
-    scores = label_scores(every, tables.y.astype(np.int64))
-    own: FloatArray = weighed.weights_live
-    if weighed.class_ratio is not None:
-        own = own[:, None] * weighed.class_ratio
-    thresholds = conformal_thresholds(scores, alpha=alpha, sample_weight=weighed.weights, target_weight=own)
-    if weighed.other is not None:
-        # The larger threshold holds whichever reading of the shift is true.
-        by_class = weighed.other.weights_live[:, None] * weighed.other.class_ratio.ratio
-        second = conformal_thresholds(
-            scores, alpha=alpha, sample_weight=weighed.other.weights, target_weight=by_class
-        )
-        thresholds = np.maximum(thresholds[:, None], second)
-    sets = sets_from_scores(every_live, thresholds)
-    covered = None
-    if tables.y_live is not None:
-        covered = float(np.mean(sets[np.arange(len(sets)), tables.y_live.astype(np.int64)]))
-    assert tables.output_live.label is not None
-    names = [str(c) for c in tables.classes]
-    columns: dict[str, npt.NDArray[Any]] = {
-        "prediction": np.asarray(tables.classes)[tables.output_live.label]
-    }
-    if tables.output_live.proba is not None:
-        columns |= {f"proba_{name}": proba_live[:, k] for k, name in enumerate(names)}
-    columns |= {f"in_set_{name}": sets[:, k] for k, name in enumerate(names)}
-    endless = float(np.mean(np.isinf(thresholds)))
-    return scores, ("set", float(sets.sum(axis=1).mean()), endless, covered, columns)
+) -> Sets:
+    assert tables.output is not None and tables.classes is not None
+    proba = expected.source if tables.output.proba is None else tables.output.proba
+    scores = label_scores(_adaptive(proba, rng.uniform(size=len(proba))), tables.y.astype(np.int64))
+    return Sets(scores, weighed.weights, weighed.class_ratio, weighed.other, alpha, tables.classes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import polars as pl
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import IntArray, Output, Tables
 from steelyard.errors import InputError
-from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -66,19 +67,10 @@ def with_output(tables: Tables, *, model: Any = None, folds: int = 5, random_sta
     if tables.output is not None and tables.output_live is not None:
         if model is not None:
             raise InputError("both a model and its output were given; give one of them")
-        return replace(tables, output=_labelled(tables.output), output_live=_labelled(tables.output_live))
+        return replace(tables, output=tables.output.labelled(), output_live=tables.output_live.labelled())
     if model is not None:
         return _applied(tables, _loaded(model) if isinstance(model, (str, Path)) else model)
     return _cross_fitted(tables, folds=folds, random_state=random_state)
-
-
-def _labelled(output: Output) -> Output:
-    if output.label is not None or output.proba is None:
-        return output
-    p = output.proba
-    if p.shape[1] == 2:
-        return replace(output, label=(p[:, 1] >= 0.5).astype(np.int64))
-    return replace(output, label=p.argmax(axis=1).astype(np.int64))
 
 
 def _loaded(path: str | Path) -> Any:
@@ -101,16 +93,36 @@ def _loaded(path: str | Path) -> Any:
 def _applied(tables: Tables, model: Any) -> Tables:
     if not hasattr(model, "predict"):
         raise InputError(f"the model is a {type(model).__name__} without predict(); give a fitted model")
-    names = _columns_of(model, tables)
-    output = _output_of(model, tables, tables.frame, names, "TRAIN")
-    output_live = _output_of(model, tables, tables.frame_live, names, "LIVE")
+    assert tables.frame is not None and tables.frame_live is not None
+    names = tuple(_columns_of(model, tables))
+    deployed = Applied(model, names, tables.classes)
+    output = deployed.on(tables.frame, "TRAIN")
+    output_live = deployed.on(tables.frame_live, "LIVE")
     text = (
         "The model was applied to TRAIN as it is. If it was fitted on these rows, its figures there "
         "are too good, "
         "and so is what is carried over; give rows it has not seen, or its out-of-fold output (--proba)."
     )
-    finding = Finding("model-may-know-train", "warning", text)
-    return replace(tables, output=output, output_live=output_live, findings=(*tables.findings, finding))
+    findings = (*tables.findings, Finding("model-may-know-train", "warning", text))
+    return replace(tables, output=output, output_live=output_live, findings=findings, deployed=deployed)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The caller's model, put to the columns it knows."""
+
+    model: Any
+    names: tuple[str, ...]
+    classes: tuple[Any, ...] | None
+
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
+        """Return the model's output on rows."""
+        del X, fold
+        return self.on(frame, "LIVE")
+
+    def on(self, frame: pl.DataFrame, side: str) -> Output:
+        """Return the model's output on rows of the named table."""
+        return _output_of(self.model, self.classes, frame.select(self.names), side)
 
 
 def _columns_of(model: Any, tables: Tables) -> list[str]:
@@ -171,13 +183,12 @@ def _native(model: Any, frame: pl.DataFrame) -> Any:
         return frame
 
 
-def _output_of(model: Any, tables: Tables, frame: pl.DataFrame | None, names: list[str], side: str) -> Output:
-    assert frame is not None
-    rows = _native(model, frame.select(names))
+def _output_of(model: Any, classes: tuple[Any, ...] | None, frame: pl.DataFrame, side: str) -> Output:
+    rows = _native(model, frame)
     with warnings.catch_warnings():
         # The model's own warnings are not about this audit's input.
         warnings.simplefilter("ignore")
-        if tables.classes is None:
+        if classes is None:
             value = np.asarray(_call(model.predict, rows, side))
             if value.dtype.kind not in "iufb":
                 raise InputError("the model predicts classes, but the target is a number; give a regressor")
@@ -187,7 +198,7 @@ def _output_of(model: Any, tables: Tables, frame: pl.DataFrame | None, names: li
                 )
             )
         if hasattr(model, "predict_proba"):
-            order = _class_order(getattr(model, "classes_", None), tables.classes)
+            order = _class_order(getattr(model, "classes_", None), classes)
             p = _checked(
                 np.asarray(_call(model.predict_proba, rows, side), dtype=np.float64), "probabilities", side
             )
@@ -196,9 +207,9 @@ def _output_of(model: Any, tables: Tables, frame: pl.DataFrame | None, names: li
                     f"the model's predict_proba does not give {len(order)} probabilities a row on {side}"
                 )
             p = p[:, order]
-            return _labelled(Output(proba=p / p.sum(axis=1, keepdims=True)))
+            return Output(proba=p / p.sum(axis=1, keepdims=True)).labelled()
         said = np.asarray(_call(model.predict, rows, side)).reshape(-1)
-    return Output(label=_codes(said, tables.classes, side))
+    return Output(label=_codes(said, classes, side))
 
 
 def _call(method: Any, rows: Any, side: str) -> Any:
@@ -286,23 +297,41 @@ def _cross_fitted(tables: Tables, *, folds: int, random_state: Any) -> Tables:
     folds = max(2, min(folds, smallest))
     fold = deal_folds(len(tables.y), folds, rng, strata=strata)
     fold_live = deal_folds(len(tables.X_live), folds, rng)
-    width = 1 if tables.classes is None else len(tables.classes)
-    out, out_live = np.zeros((len(tables.y), width)), np.zeros((len(tables.X_live), width))
-    for k in range(folds):
-        seen = fold != k
-        fitted = _boosted(tables, draw_seed(rng)).fit(tables.X[seen], tables.y[seen])
-        out[~seen] = _said(fitted, tables.X[~seen], width)
-        out_live[fold_live == k] = _said(fitted, tables.X_live[fold_live == k], width)
+    models = tuple(
+        _boosted(tables, draw_seed(rng)).fit(tables.X[fold != k], tables.y[fold != k]) for k in range(folds)
+    )
+    made = CrossFitted(models, None if tables.classes is None else len(tables.classes))
     text = (
         f"No model was given: a gradient-boosted one was cross-fitted on TRAIN ({folds} folds). "
         "What is said of performance is said of it."
     )
     findings = (*tables.findings, Finding("model-made-here", "info", text))
-    if tables.classes is None:
-        made = Output(value=out[:, 0]), Output(value=out_live[:, 0])
-    else:
-        made = _labelled(Output(proba=out)), _labelled(Output(proba=out_live))
-    return replace(tables, output=made[0], output_live=made[1], findings=findings)
+    return replace(
+        tables,
+        output=made.on(tables.X, fold),
+        output_live=made.on(tables.X_live, fold_live),
+        findings=findings,
+        deployed=made,
+    )
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """Models made here, one a fold; ``n_classes`` is None for a regression."""
+
+    models: tuple[Any, ...]
+    n_classes: int | None
+
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
+        """Return each row's output by one of the models."""
+        del frame
+        return self.on(X, fold % len(self.models))
+
+    def on(self, X: FloatArray, fold: IntArray) -> Output:
+        """Return each row's output by the model of its fold."""
+        width = self.n_classes or 1
+        said = by_fold([partial(_said, model, width=width) for model in self.models], fold, X)
+        return Output(value=said[:, 0]) if self.n_classes is None else Output(proba=said).labelled()
 
 
 def _boosted(tables: Tables, seed: int) -> Any:
@@ -323,8 +352,6 @@ def _boosted(tables: Tables, seed: int) -> Any:
 
 
 def _said(fitted: Any, X: FloatArray, width: int) -> FloatArray:
-    if not len(X):
-        return np.zeros((0, width))
     if width == 1:
         return np.asarray(fitted.predict(X), dtype=np.float64)[:, None]
     out = np.zeros((len(X), width))

@@ -14,7 +14,7 @@ import polars as pl
 from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
-from steelyard.auditing.reading.target import Target, read_labels, read_output, read_target
+from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
 from steelyard.auditing.reading.triage import Verdict, duplicate_rows, judge_column
 from steelyard.auditing.reading.windows import Windows, cut_windows
 from steelyard.auditing.result import ColumnNote, Finding
@@ -116,6 +116,7 @@ def read_tables(
         findings=tuple(findings),
         frame=reading.frame,
         frame_live=reading.frame_live,
+        deployed=None if outputs[0] is None else OutputColumns(decided.without_values(), proba, prediction),
         options={
             "excluded": exclude,
             "train_rows": reading.train_rows,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,27 @@ class Output:
     label: IntArray | None = None
     value: FloatArray | None = None
 
+    def labelled(self) -> Output:
+        """Return the output with labels: of two classes the positive one from a probability of one half."""
+        if self.label is not None or self.proba is None:
+            return self
+        p = self.proba
+        label = p[:, 1] >= 0.5 if p.shape[1] == 2 else p.argmax(axis=1)
+        return replace(self, label=label.astype(np.int64))
+
+    def take(self, rows: npt.NDArray[Any]) -> Output:
+        """Return the output on some of the rows, by index or mask."""
+        parts = (None if part is None else part[rows] for part in (self.proba, self.label, self.value))
+        return Output(*parts)
+
+
+class Deployed(Protocol):
+    """Where the deployed model's output on rows comes from: their columns, the model, or models made here."""
+
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
+        """Return the output on rows, given as read and encoded; ``fold`` deals them to models made here."""
+        ...
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -54,7 +75,8 @@ class Tables:
     into ``classes``; for a binary task 1 is the positive class), or the numbers
     of a regression. ``window`` gives each LIVE row its index into
     ``window_names``. ``frame`` and ``frame_live`` are the tables as read, for a
-    model that wants the columns themselves.
+    model that wants the columns themselves. ``deployed`` gives the output on
+    further rows.
     """
 
     X: FloatArray
@@ -73,6 +95,7 @@ class Tables:
     findings: tuple[Finding, ...] = ()
     frame: pl.DataFrame | None = field(default=None, repr=False)
     frame_live: pl.DataFrame | None = field(default=None, repr=False)
+    deployed: Deployed | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

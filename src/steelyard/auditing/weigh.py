@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
 from steelyard.montecarlo import pareto_k, pareto_smooth
-from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
+from steelyard.numerics import as_generator, by_fold, draw_seed, effective_sample_size, mean_one
 from steelyard.numerics.design import additive_design
 from steelyard.weighting import (
     ClassifierRatio,
@@ -36,8 +38,42 @@ from steelyard.weighting import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 METHODS = ("auto", "none", "linear", "boosted", "blend", "rulsif", "label_shift")
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """Log weights of rows that come later, on the scale of those that were fitted.
+
+    ``ratio`` is the part that follows from the columns and ``by_class``, (K,),
+    that which follows from the class; either may be absent. ``tail`` holds raw
+    and smoothed log weights, ascending: beyond the first of them the smoothed
+    ones count.
+    """
+
+    ratio: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    by_class: FloatArray | None = None
+    tail: tuple[FloatArray, FloatArray] | None = None
+    offset: float = 0.0
+
+    def source(self, X: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
+        """Return log weights of TRAIN rows, (n,), up to what brings their mean to one."""
+        log_w = self._of_columns(X, fold)
+        if self.by_class is not None:
+            log_w = log_w + self.by_class[y.astype(np.int64)]
+        if self.tail is not None:
+            raw, smooth = self.tail
+            log_w = np.where(log_w > raw[0], np.interp(log_w, raw, smooth), log_w)
+        return log_w - self.offset
+
+    def target(self, X: FloatArray, fold: IntArray) -> FloatArray:
+        """Return log weights of LIVE rows, (n,), but for the ratio of their class, which is not known."""
+        return self._of_columns(X, fold) - self.offset
+
+    def _of_columns(self, X: FloatArray, fold: IntArray) -> FloatArray:
+        return np.zeros(len(X)) if self.ratio is None else self.ratio(X, fold)
 
 
 @dataclass(frozen=True)
@@ -47,6 +83,7 @@ class ClassReading:
     weights: FloatArray
     weights_live: FloatArray
     class_ratio: ClassRatio
+    rows: RowWeights
 
 
 @dataclass(frozen=True)
@@ -66,6 +103,7 @@ class Weighed:
     regions: tuple[Region, ...]
     trusted: bool
     findings: tuple[Finding, ...]
+    rows: RowWeights
     other: ClassReading | None = None
 
 
@@ -74,12 +112,15 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     if method not in METHODS:
         raise InputError(f"there is no weighting {method!r}; choose from {', '.join(METHODS)}.")
     rng = as_generator(seed)
-    log_w, log_w_live, name = _log_weights(tables, found, method, seed=draw_seed(rng))
+    log_w, log_w_live, name, rows = _log_weights(tables, found, method, seed=draw_seed(rng))
     k = pareto_k(log_w)
     if k is not None and k > SMOOTH_PARETO_K:
-        log_w, _ = pareto_smooth(log_w)
+        raw = log_w
+        log_w, _ = pareto_smooth(raw)
+        rows = replace(rows, tail=_tail(raw, log_w))
         name += ", tail smoothed"
-    shift = np.max(log_w) - np.max(mean_one(log_w))
+    shift = float(np.max(log_w) - np.max(mean_one(log_w)))
+    rows = replace(rows, offset=rows.offset + shift)
     weights, weights_live = np.exp(mean_one(log_w)), np.exp(log_w_live - shift)
 
     kept = [f.categories for f in tables.features]
@@ -118,7 +159,16 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     other = None
     if found.shift.kind == "cannot tell" and found.class_ratio is not None:
         other = _class_reading(tables, found, seed=draw_seed(rng))
-    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings, other)
+    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings, rows, other)
+
+
+def _tail(raw: FloatArray, smooth: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """Return the changed part of the weights, both ascending."""
+    changed = np.flatnonzero(raw != smooth)
+    if not len(changed):
+        return None
+    changed = changed[np.argsort(raw[changed], kind="stable")]
+    return raw[changed], np.maximum.accumulate(smooth[changed])
 
 
 def reconsider(found: Detected, weighed: Weighed) -> Detected:
@@ -138,8 +188,8 @@ def reconsider(found: Detected, weighed: Weighed) -> Detected:
 
 def _log_weights(
     tables: Tables, found: Detected, method: str, *, seed: int
-) -> tuple[FloatArray, FloatArray, str]:
-    nothing = np.zeros(len(tables.X)), np.zeros(len(tables.X_live)), "none"
+) -> tuple[FloatArray, FloatArray, str, RowWeights]:
+    nothing = np.zeros(len(tables.X)), np.zeros(len(tables.X_live)), "none", RowWeights()
     kind = found.shift.kind
     if method == "none" or (method == "auto" and (kind == "none" or not _moved(found))):
         return nothing
@@ -151,49 +201,85 @@ def _log_weights(
         codes = tables.y.astype(np.int64)
         log_ratio = np.log(np.maximum(found.class_ratio.ratio, 1e-6))
         if kind == "label" or method == "label_shift":
-            return log_ratio[codes], np.zeros(len(tables.X_live)), "label_shift"
+            nothing_live = np.zeros(len(tables.X_live))
+            return log_ratio[codes], nothing_live, "label_shift", RowWeights(by_class=log_ratio)
         reading = _class_reading(tables, found, seed=seed)
-        return np.log(reading.weights), np.log(reading.weights_live), "label_shift and additive ratio"
-    candidates = {
-        "linear": (found.linear.log_ratio_, found.linear.log_ratio_target_),
-        "boosted": (found.boosted.log_ratio_, found.boosted.log_ratio_target_),
+        name = "label_shift and additive ratio"
+        return np.log(reading.weights), np.log(reading.weights_live), name, reading.rows
+    linear, boosted = found.linear, found.boosted
+    candidates: dict[str, tuple[FloatArray, FloatArray, RowWeights]] = {
+        "linear": (linear.log_ratio_, linear.log_ratio_target_, RowWeights(linear.log_ratio_by_fold)),
+        "boosted": (boosted.log_ratio_, boosted.log_ratio_target_, RowWeights(boosted.log_ratio_by_fold)),
     }
-    candidates["blend"] = _blend(candidates["linear"], candidates["boosted"])
+    candidates["blend"] = _blend(found)
     if method in ("rulsif", "auto"):
         candidates["rulsif"] = _rulsif(tables, seed)
     if method == "auto":
-        method = max(candidates, key=lambda name: ratio_score(*candidates[name]))
-    return (*candidates[method], method)
+        method = max(candidates, key=lambda name: ratio_score(*candidates[name][:2]))
+    log_w, log_w_live, rows = candidates[method]
+    return log_w, log_w_live, method, rows
 
 
 def _moved(found: Detected) -> bool:
     return found.shift.p_value is not None and found.shift.p_value < LEVEL
 
 
-def _blend(
-    linear: tuple[FloatArray, FloatArray], boosted: tuple[FloatArray, FloatArray]
-) -> tuple[FloatArray, FloatArray]:
-    """Return the geometric mean of two ratios, scaled to mean one: errors that differ average out."""
-    source = 0.5 * (linear[0] + boosted[0])
-    centred = mean_one(source)
-    return centred, 0.5 * (linear[1] + boosted[1]) + (centred[0] - source[0])
+@dataclass(frozen=True)
+class _Blend:
+    """The geometric mean of two ratios: errors that differ average out."""
+
+    linear: ClassifierRatio
+    boosted: ClassifierRatio
+
+    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
+        return 0.5 * (self.linear.log_ratio_by_fold(X, fold) + self.boosted.log_ratio_by_fold(X, fold))
 
 
-def _rulsif(tables: Tables, seed: int) -> tuple[FloatArray, FloatArray]:
+def _blend(found: Detected) -> tuple[FloatArray, FloatArray, RowWeights]:
+    """Return the geometric mean of both ratios, scaled to mean one."""
+    linear, boosted = found.linear, found.boosted
+    source = 0.5 * (linear.log_ratio_ + boosted.log_ratio_)
+    target = 0.5 * (linear.log_ratio_target_ + boosted.log_ratio_target_)
+    return _centred(source, target, RowWeights(_Blend(linear, boosted)))
+
+
+def _centred(
+    source: FloatArray, target: FloatArray, rows: RowWeights
+) -> tuple[FloatArray, FloatArray, RowWeights]:
+    offset = float(source[0] - mean_one(source)[0])
+    return source - offset, target - offset, replace(rows, offset=offset)
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """RuLSIF on either half of the rows."""
+
+    models: tuple[RuLSIF, RuLSIF]
+    design: Any
+
+    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
+        return by_fold([model.log_ratio for model in self.models], fold % 2, self.design.transform(X))
+
+
+def _rulsif(tables: Tables, seed: int) -> tuple[FloatArray, FloatArray, RowWeights]:
     """Fit RuLSIF on each half of the rows and score the other, so that its score is a held-out one."""
     rng = as_generator(seed)
     design = additive_design(tables.categorical, n_knots=0, sparse=False, max_categories=10)
     design.fit(np.vstack([tables.X, tables.X_live]))
     half_s, half_t = rng.random(len(tables.X)) < 0.5, rng.random(len(tables.X_live)) < 0.5
-    source, target = np.empty(len(tables.X)), np.empty(len(tables.X_live))
-    for side in (True, False):
-        s, t = half_s == side, half_t == side
-        model = RuLSIF(max_rows=5_000, random_state=draw_seed(rng))
-        model.fit(design.transform(tables.X[s]), X_target=design.transform(tables.X_live[t]))
-        source[~s] = model.log_ratio(design.transform(tables.X[~s]))
-        target[~t] = model.log_ratio(design.transform(tables.X_live[~t]))
-    shift = source[0] - mean_one(source)[0]
-    return source - shift, target - shift
+    rows, rows_live = design.transform(tables.X), design.transform(tables.X_live)
+    models = [
+        RuLSIF(max_rows=5_000, random_state=draw_seed(rng)).fit(
+            rows[half_s == side], X_target=rows_live[half_t == side]
+        )
+        for side in (True, False)
+    ]
+    halves = _Halves((models[0], models[1]), design)
+    scores = [model.log_ratio for model in models]
+    # The first model was fitted on the first half, and so judges the other.
+    source = by_fold(scores, half_s.astype(np.int64), rows)
+    target = by_fold(scores, half_t.astype(np.int64), rows_live)
+    return _centred(source, target, RowWeights(halves))
 
 
 def _class_reading(tables: Tables, found: Detected, *, seed: int) -> ClassReading:
@@ -209,9 +295,24 @@ def _class_reading(tables: Tables, found: Detected, *, seed: int) -> ClassReadin
         sample_weight=by_row,
     )
     weights = by_row * ratio.weights()
-    return ClassReading(
-        weights / weights.mean(), np.exp(ratio.log_ratio_target_) / weights.mean(), found.class_ratio
+    scale = weights.mean()
+    rows = RowWeights(
+        _OfColumns(ratio, tuple(moved)),
+        np.log(np.maximum(found.class_ratio.ratio, 1e-6)),
+        offset=float(np.log(scale)),
     )
+    return ClassReading(weights / scale, np.exp(ratio.log_ratio_target_) / scale, found.class_ratio, rows)
+
+
+@dataclass(frozen=True)
+class _OfColumns:
+    """A ratio that knows some of the columns only."""
+
+    ratio: ClassifierRatio
+    columns: tuple[int, ...]
+
+    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
+        return self.ratio.log_ratio_by_fold(X[:, self.columns], fold)
 
 
 def _judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:

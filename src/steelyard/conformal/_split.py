@@ -64,15 +64,19 @@ class Calibration:
     class_ratio: FloatArray | None = None
 
     def thresholds(self, X: Any, n: int, *, alpha: float, target_weight: Any) -> FloatArray:
-        """Return thresholds, (n,), or (1, k) under label shift."""
-        if target_weight is None and self.class_ratio is not None:
-            own: Any = self.class_ratio[None, :]
+        """Return thresholds: (n,), or (1, k) under label shift, or () where all test rows count alike."""
+        if target_weight is None and self.weighting is None:
+            if self.weight is None:
+                return conformal_thresholds(self.scores, alpha=alpha)
+            own: Any = np.ones(())
+        elif target_weight is None and self.class_ratio is not None:
+            own = self.class_ratio[None, :]
         elif target_weight is not None:
             own = np.asarray(target_weight, dtype=np.float64)
             if own.shape != (n,):
                 raise InputError(f"target_weight has shape {own.shape} for {n} rows; pass one a row.")
         else:
-            own = np.ones(n) if self.weighting is None else self.weighting.weights(X)
+            own = self.weighting.weights(X)
         weight = np.ones(self.scores.size) if self.weight is None else self.weight
         return conformal_thresholds(self.scores, alpha=alpha, sample_weight=weight, target_weight=own)
 

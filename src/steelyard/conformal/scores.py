@@ -71,7 +71,10 @@ def absolute_interval(prediction: Any, threshold: Any, *, scale: Any = None) -> 
     reach = np.broadcast_to(np.asarray(threshold, dtype=np.float64), centre.shape)
     if scale is not None:
         reach = reach * _positive(scale, centre.size)
-    return np.column_stack([centre - reach, centre + reach])
+    out = np.empty((centre.size, 2))
+    np.subtract(centre, reach, out=out[:, 0])
+    np.add(centre, reach, out=out[:, 1])
+    return out
 
 
 def cqr_scores(y: Any, lower: Any, upper: Any) -> FloatArray:
@@ -126,10 +129,12 @@ def cqr_interval(lower: Any, upper: Any, threshold: Any) -> FloatArray:
     low = as_vector(lower, name="lower")
     high = as_vector(upper, n=low.size, name="upper")
     reach = np.asarray(threshold, dtype=np.float64)
-    left, right = low - reach, high + reach
-    crossed = left > right
-    middle = 0.5 * (low + high)
-    return np.column_stack([np.where(crossed, middle, left), np.where(crossed, middle, right)])
+    out = np.empty((low.size, 2))
+    np.subtract(low, reach, out=out[:, 0])
+    np.add(high, reach, out=out[:, 1])
+    crossed = np.flatnonzero(out[:, 0] > out[:, 1])
+    out[crossed] = 0.5 * (low[crossed] + high[crossed])[:, None]
+    return out
 
 
 def lac_scores(proba: Any) -> FloatArray:
@@ -301,8 +306,16 @@ def _positive(scale: Any, n: int) -> FloatArray:
 
 
 def _probabilities(proba: Any) -> FloatArray:
+    if isinstance(proba, np.ndarray) and proba.dtype == np.float64 and proba.ndim == 2 and proba.size:
+        if _sum_to_one(proba):  # which nothing missing or infinite does
+            return proba
     p = as_rows(proba, name="proba", allow_nan=False)
-    # 1e-6 passes probabilities that were stored in single precision.
-    if (p < -1e-6).any() or (np.abs(p.sum(axis=1) - 1.0) > 1e-6 * p.shape[1]).any():
+    if not _sum_to_one(p):
         raise InputError("proba must be probabilities: no negative values, and rows that sum to one.")
     return p
+
+
+def _sum_to_one(p: FloatArray) -> bool:
+    # 1e-6 passes probabilities that were stored in single precision. Comparisons with NaN are false.
+    k = p.shape[1]
+    return bool(p.min() >= -1e-6 and (np.abs(p @ np.ones(k) - 1.0) <= 1e-6 * k).all())

@@ -89,16 +89,19 @@ def conformal_thresholds(
             f"{given} is given without {missing}; a threshold needs the weights of the calibration rows "
             "and of the test rows, on one scale."
         )
+    # A few ulps of slack: 0.1 + 0.2 must not miss a level of 0.3.
+    level = (1.0 - alpha) * (1.0 - 4e-16 * (2.0 + np.sqrt(s.size)))
     if sample_weight is None:
-        weight, own = np.ones(s.size), np.ones(())
-    else:
-        weight, own = _on_one_scale(sample_weight, target_weight, s.size, log_weights)
+        rank = int(np.ceil(level * (s.size + 1.0))) - 1
+        return np.asarray(np.partition(s, rank)[rank] if rank < s.size else np.inf)
+    weight, own = _on_one_scale(sample_weight, target_weight, s.size, log_weights)
     order = np.argsort(s, kind="stable")
     mass = np.cumsum(weight[order])
-    # A few ulps of slack: 0.1 + 0.2 must not miss a level of 0.3.
-    slack = 1.0 - 4e-16 * (2.0 + np.sqrt(s.size))
-    needed = (1.0 - alpha) * slack * (mass[-1] + own)
-    index = np.searchsorted(mass, needed, side="left")
+    needed = level * (mass[-1] + own)
+    # All thresholds lie between those of the lightest and of the heaviest test row. Where a row's own
+    # mass is small beside the calibration rows' that leaves few to search, and they stay in cache.
+    first, last = np.searchsorted(mass, [needed.min(), needed.max()]) if needed.size else (0, 0)
+    index = first + np.searchsorted(mass[first:last], needed, side="left")
     return np.asarray(np.append(s[order], np.inf)[index])
 
 
@@ -108,11 +111,12 @@ def _on_one_scale(
     """Divide both weights by about the largest calibration weight, so that sums cannot overflow."""
     w = as_vector(sample_weight, n=n, name="sample_weight")
     v = np.asarray(target_weight, dtype=np.float64)
-    if np.isnan(v).any():
+    lowest = v.min(initial=np.inf)  # NaN if any is
+    if np.isnan(lowest):
         raise InputError(f"target_weight has {int(np.isnan(v).sum())} missing values (NaN).")
     if not log_weights:
-        for name, values in (("sample_weight", w), ("target_weight", v)):
-            if (values < 0).any():
+        for name, least in (("sample_weight", w.min()), ("target_weight", lowest)):
+            if least < 0:
                 raise InputError(f"{name} has negative values; a weight is a density ratio, 0 or more.")
     top = w.max()
     if top == np.inf:
@@ -123,5 +127,5 @@ def _on_one_scale(
         if log_weights:
             return np.exp(w - top), np.exp(v - top)
         # A power of two divides without rounding, so that ties between sums stay ties.
-        exponent = -np.frexp(top)[1]
-        return np.ldexp(w, exponent), np.ldexp(v, exponent)
+        scale = np.ldexp(1.0, min(-int(np.frexp(top)[1]), 1023))
+        return w * scale, v * scale

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from steelyard.evaluation.metrics import Outputs, outcome_columns
 from steelyard.numerics.design import additive_design
-from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,13 +32,41 @@ class ExpectedOutcome:
 
     ``by_fold``, (n_folds, n_probe, k), is what each fold's models say of the
     target rows ``probe``: how far they disagree tells how far they can be off.
+    ``models`` say it of rows that come later.
     """
 
     source: FloatArray
     target: FloatArray
     probe: npt.NDArray[np.int64]
     by_fold: FloatArray
-    learners: str
+    models: OutcomeModels
+
+
+@dataclass(frozen=True)
+class OutcomeModels:
+    """The models of every fold, and how they are stacked."""
+
+    by_learner: Mapping[str, tuple[Callable[[FloatArray], FloatArray], ...]]
+    stack: Callable[[Mapping[str, FloatArray]], FloatArray]
+
+    @property
+    def learners(self) -> str:
+        """The learners by name, joined by plus signs."""
+        return " + ".join(self.by_learner)
+
+    def __call__(self, X: FloatArray, outputs: Outputs, fold: npt.NDArray[np.int64]) -> FloatArray:
+        """Return what outcome columns to expect of rows, (n, k), each by the models of its fold.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        outputs : Outputs
+            The evaluated model's, of the same rows.
+        fold : array of shape (n,)
+            A row that the models were not fitted on may be dealt to any fold; n is at least 1.
+        """
+        rows = np.hstack([X, _output_columns(outputs)])
+        return self.stack({name: by_fold(models, fold, rows) for name, models in self.by_learner.items()})
 
 
 def expected_outcome(
@@ -101,25 +129,23 @@ def expected_outcome(
     names = ["boosted"] + (["additive"] if used.sum() <= _ADDITIVE_ROWS else [])
     probe = np.sort(rng.choice(len(rows_target), size=min(_PROBE, len(rows_target)), replace=False))
 
-    k_out = outcome.shape[1]
-    source, target, by_fold = {}, {}, {}
+    models, source, target, probed = {}, {}, {}, {}
     for name in names:
-        source[name], target[name] = np.zeros_like(outcome), np.zeros((len(rows_target), k_out))
-        by_fold[name] = np.zeros((n_folds, len(probe), k_out))
-        for k in range(n_folds):
-            train = used & (fold != k)
-            predict = _fit(name, rows[train], y[train], outcome[train], mask, n_classes, draw_seed(rng))
-            source[name][fold == k] = predict(rows[fold == k])
-            by_fold[name][k] = predict(rows_target[probe])
-            if (fold_target == k).any():
-                target[name][fold_target == k] = predict(rows_target[fold_target == k])
+        kept = [
+            _fit(name, rows[train], y[train], outcome[train], mask, n_classes, draw_seed(rng))
+            for train in (used & (fold != k) for k in range(n_folds))
+        ]
+        models[name] = tuple(kept)
+        source[name] = by_fold(kept, fold, rows)
+        target[name] = by_fold(kept, fold_target, rows_target)
+        probed[name] = [predict(rows_target[probe]) for predict in kept]
     combine = _stack(source, outcome, n_classes)
     return ExpectedOutcome(
         source=combine(source),
         target=combine(target),
         probe=probe,
-        by_fold=np.stack([combine({n: by_fold[n][k] for n in names}) for k in range(n_folds)]),
-        learners=" + ".join(names),
+        by_fold=np.stack([combine({n: probed[n][k] for n in names}) for k in range(n_folds)]),
+        models=OutcomeModels(models, combine),
     )
 
 

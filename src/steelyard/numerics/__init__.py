@@ -2,7 +2,7 @@
 
 from steelyard.numerics.checks import as_rows, as_vector, as_weights, check_level
 from steelyard.numerics.quantile_sketch import QuantileSketch
-from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 from steelyard.numerics.score_table import CalibrationBin, ScoreTable
 from steelyard.numerics.summaries import CategoryCounts, Moments, merge_keyed
 from steelyard.numerics.weight_sums import TopWeights, WeightSums
@@ -28,6 +28,7 @@ __all__ = [
     "as_vector",
     "as_weights",
     "auc_influence",
+    "by_fold",
     "check_level",
     "deal_folds",
     "draw_seed",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
 
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
@@ -38,3 +41,35 @@ def deal_folds(
     folds = np.empty(n, dtype=np.int64)
     folds[order] = np.arange(n) % n_folds
     return folds
+
+
+def by_fold(
+    functions: Sequence[Callable[..., FloatArray]], fold: npt.NDArray[np.int64], *rows: npt.NDArray[Any]
+) -> FloatArray:
+    """Return what each row's own function says of it, in the rows' order.
+
+    Parameters
+    ----------
+    functions : sequence of callables
+        One a fold; it takes as many arrays of rows as are given, and returns a
+        value or a vector a row.
+    fold : array of shape (n,)
+        Which function each row is put to; n is at least 1.
+    *rows : arrays of shape (n, ...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> by_fold([lambda x: x + 1.0, lambda x: 10 * x], np.array([0, 1, 0]), np.arange(3.0)).tolist()
+    [1.0, 10.0, 3.0]
+    """
+    out: FloatArray | None = None
+    for k, function in enumerate(functions):
+        chosen = np.flatnonzero(fold == k)
+        if len(chosen):
+            said = function(*(part[chosen] for part in rows))
+            if out is None:
+                out = np.empty((len(fold), *said.shape[1:]))
+            out[chosen] = said
+    assert out is not None, "by_fold needs rows"
+    return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from steelyard.errors import InputError
-from steelyard.numerics.random import as_generator, deal_folds, draw_seed
+from steelyard.numerics.checks import as_rows
+from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 from steelyard.weighting._fitting import check_takes_weights, fit_weighted
 from steelyard.weighting.base import RatioEstimator
 
@@ -91,7 +95,6 @@ class ClassifierRatio(RatioEstimator):
         used = np.concatenate([_sampled(n, self.max_rows, rng), _sampled(m, self.max_rows, rng)])
 
         self.models_: list[tuple[Any, float]] = []
-        log_odds = np.empty(n + m)
         for k in range(folds):
             train = used & (fold != k)
             model = clone(base)
@@ -103,8 +106,7 @@ class ClassifierRatio(RatioEstimator):
                 np.log(weight[train & (domain == 0)].sum()) - np.log(weight[train & (domain == 1)].sum())
             )
             self.models_.append((model, offset))
-            held_out = fold == k
-            log_odds[held_out] = _log_odds(model, rows[held_out]) + offset
+        log_odds = by_fold(self._scorers(), fold, rows)
         self.slope_, self.intercept_ = 1.0, 0.0
         if self.calibrate:
             balance = weight / np.where(domain == 0, weight[domain == 0].sum(), weight[domain == 1].sum())
@@ -113,8 +115,28 @@ class ClassifierRatio(RatioEstimator):
         return log_ratio[:n], log_ratio[n:]
 
     def _log_ratio(self, X: FloatArray) -> FloatArray:
-        log_odds = np.mean([_log_odds(model, X) + offset for model, offset in self.models_], axis=0)
+        log_odds = np.mean([score(X) for score in self._scorers()], axis=0)
         return np.asarray(self.slope_ * log_odds + self.intercept_)
+
+    def log_ratio_by_fold(self, X: Any, fold: npt.NDArray[np.int64]) -> FloatArray:
+        """Return the log ratio at rows, (n,), each by one fold's model instead of the mean of all.
+
+        A mean of models is sharper than any of them. Rows scored like this follow
+        the law of ``log_ratio_``, in which every row has one model's score.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Rows that were not fitted on; n is at least 1.
+        fold : array of shape (n,)
+            Which model, counted modulo their number.
+        """
+        check_is_fitted(self, "log_mass_")
+        log_odds = by_fold(self._scorers(), np.asarray(fold) % len(self.models_), as_rows(X))
+        return np.asarray(self.slope_ * log_odds + self.intercept_ - self.log_mass_)
+
+    def _scorers(self) -> list[Callable[[FloatArray], FloatArray]]:
+        return [partial(_scored, model, offset) for model, offset in self.models_]
 
 
 def _sampled(n: int, most: int | None, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -123,6 +145,10 @@ def _sampled(n: int, most: int | None, rng: np.random.Generator) -> npt.NDArray[
         used[:] = False
         used[rng.choice(n, size=most, replace=False)] = True
     return used
+
+
+def _scored(model: Any, offset: float, X: FloatArray) -> FloatArray:
+    return _log_odds(model, X) + offset
 
 
 def _log_odds(model: Any, X: FloatArray) -> FloatArray:

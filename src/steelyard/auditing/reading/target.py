@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import polars as pl
 from steelyard.auditing.reading.columns import as_text, is_text, parse_numbers
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import Output, Task
+from steelyard.errors import InputError
 
 MOST_CLASSES = 50
 MOST_NUMERIC_CLASSES = 20
@@ -29,6 +30,10 @@ class Target:
     classes: tuple[Any, ...] | None
     y: npt.NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
+
+    def without_values(self) -> Target:
+        """Return what is needed to read further rows alike."""
+        return replace(self, y=np.zeros(0))
 
 
 def read_target(
@@ -279,6 +284,28 @@ def read_output(
     if len(faults) > before or (probabilities is None and prediction is None):
         return None
     return Output(proba=probabilities, label=label, value=value)
+
+
+@dataclass(frozen=True)
+class OutputColumns:
+    """The deployed model's output, read from columns of the rows."""
+
+    target: Target
+    proba: tuple[str, ...]
+    prediction: str | None
+
+    def __call__(
+        self, frame: pl.DataFrame, X: npt.NDArray[np.float64], fold: npt.NDArray[np.int64]
+    ) -> Output:
+        """Return the output on rows; a value that cannot be used raises InputError."""
+        del X, fold
+        faults: list[str] = []
+        read = read_output(
+            frame, "LIVE", self.target, proba=self.proba, prediction=self.prediction, faults=faults
+        )
+        if read is None:
+            raise InputError(faults)
+        return read.labelled()
 
 
 def _read_proba(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -59,7 +60,7 @@ def process_variables(threads: int | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment with one peer in it."""
+    """A virtual environment with one peer in it; a requirement may carry a bound, as in ``pandas<3``."""
 
     name: str
     requirements: tuple[str, ...]
@@ -75,11 +76,23 @@ class Environment:
         folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
         return self.directory / folder / name
 
+    @property
+    def _stamp(self) -> Path:
+        """The file that says what the environment was made of."""
+        return self.directory / "requirements.txt"
+
+    @property
+    def _wanted(self) -> str:
+        return "\n".join(self.requirements) + "\n"
+
     def versions(self) -> dict[str, str] | None:
-        """Return the installed version of each requirement, or None if one is absent."""
+        """Return the installed version of each requirement, or None if one is absent or was another."""
         if not self.python.exists():
             return None
-        command = [str(self.python), "-c", _VERSIONS, *self.requirements]
+        if self._stamp.exists() and self._stamp.read_text(encoding="utf-8") != self._wanted:
+            return None
+        names = [re.split(r"[<>=!~\[; ]", requirement)[0] for requirement in self.requirements]
+        command = [str(self.python), "-c", _VERSIONS, *names]
         done = subprocess.run(command, capture_output=True, text=True, env=process_variables())
         return dict(json.loads(done.stdout)) if done.returncode == 0 else None
 
@@ -95,6 +108,7 @@ class Environment:
         found = self.versions()
         if done.returncode or found is None:
             raise PeerError(f"could not install {', '.join(self.requirements)}:\n{done.stderr[-2000:]}")
+        self._stamp.write_text(self._wanted, encoding="utf-8")
         return found
 
     def run(self, script: Path, arguments: Sequence[str | Path], *, timeout: float | None = None) -> None:

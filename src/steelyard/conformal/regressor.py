@@ -179,7 +179,10 @@ class SplitConformalRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator)
 
     def _quantiles(self, X: Any) -> tuple[FloatArray, FloatArray]:
         low, high = (np.asarray(model.predict(X), dtype=np.float64) for model in self.estimator_)
-        return np.minimum(low, high), np.maximum(low, high)
+        crossed = low > high
+        if crossed.any():
+            return np.where(crossed, high, low), np.where(crossed, low, high)
+        return low, high
 
 
 def _at_quantile(estimator: Any, level: float) -> Any:

@@ -43,16 +43,34 @@ def kolmogorov_smirnov(a: FloatArray, b: FloatArray, *, sample_weight: Any = Non
 def _largest_gap(
     a: FloatArray, w: FloatArray, n: float, b: FloatArray, v: FloatArray, m: float
 ) -> tuple[float, float]:
-    """Return the largest gap between two weighted samples of n and m effective rows, and its p-value."""
-    points = np.concatenate([a, b])
-    distance = float(np.abs(_share_up_to(points, a, w) - _share_up_to(points, b, v)).max())
+    """Return the largest gap between two weighted samples of n and m effective rows, and its p-value.
+
+    F_a exceeds F_b the most at a value of a, and falls short of it the most just before one (or
+    not at all), so the values of one sample are looked up in the other and not the reverse.
+    """
+    values, share = _steps(a, w)
+    other, other_share = _steps(b, v)
+    at = np.searchsorted(other, values, side="right")
+    before = at - ((at > 0) & (other[at - 1] == values))
+    distance = max(
+        0.0,
+        float((share[1:] - other_share[at]).max()),
+        float((other_share[before] - share[:-1]).max()),
+    )
     return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
 
 
-def _share_up_to(points: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:
-    order = np.argsort(values, kind="stable")
-    cumulative = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return np.asarray((cumulative / cumulative[-1])[np.searchsorted(values[order], points, side="right")])
+def _steps(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the distinct values, (k,), and the share of weight below the first and up to each, (k + 1,)."""
+    if weights.min() == weights.max():  # no weight has to follow its value, and a plain sort is far faster
+        ordered = np.sort(values)
+        cumulative = np.arange(len(values) + 1, dtype=np.float64)
+    else:
+        order = np.argsort(values)
+        ordered = values[order]
+        cumulative = np.concatenate([[0.0], np.cumsum(weights[order])])
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    return ordered[last], (cumulative / cumulative[-1])[np.append(0, np.flatnonzero(last) + 1)]
 
 
 def total_variation(
@@ -155,6 +173,8 @@ def column_shift(
         effects, p_values = category_shift(CategoryCounts.of(a, w), CategoryCounts.of(b))
         return float(effects[0]), float(p_values[0])
     known, known_b = ~np.isnan(a), ~np.isnan(b)
+    if known.all() and known_b.all() and len(b):
+        return kolmogorov_smirnov(a, b, sample_weight=w)
     presence = CategoryCounts.of(np.where(known, 0.0, np.nan), w)
     presence_b = CategoryCounts.of(np.where(known_b, 0.0, np.nan))
     if not known_b.any() or w[known].sum() == 0:

@@ -7,7 +7,14 @@ import pytest
 from scipy.stats import binom
 
 from steelyard.errors import InputError
-from steelyard.evaluation import Outputs, confidence_based, get_metric, outcome_columns, recalibrate
+from steelyard.evaluation import (
+    Outputs,
+    confidence_based,
+    confidence_based_windows,
+    get_metric,
+    outcome_columns,
+    recalibrate,
+)
 
 
 def _draw(seed, n=1500, tilt=1.2):
@@ -86,3 +93,34 @@ def test_what_the_estimate_is_called_and_what_it_needs():
         confidence_based(
             get_metric("accuracy"), outputs=Outputs(label=y), y=y, outputs_target=Outputs(label=y)
         )
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_windows_are_estimated_as_one_by_one(weighted):
+    source, y, target, _, w = _draw(5, n=600)
+    weights = w if weighted else None
+    metrics = [get_metric(name) for name in ("accuracy", "auc", "f1", "log_loss", "brier")]
+    windows = [slice(0, 250), np.arange(599, 300, -2), slice(None)]
+    found = confidence_based_windows(
+        metrics, outputs=source, y=y, outputs_target=target, windows=windows, weights=weights
+    )
+    assert [len(row) for row in found] == [5, 5, 5]
+    for window, row in zip(windows, found):
+        for metric, estimate in zip(metrics, row):
+            part = target.take(window)
+            alone = confidence_based(metric, outputs=source, y=y, outputs_target=part, weights=weights)
+            np.testing.assert_allclose(
+                [estimate.value, estimate.standard_error, estimate.low, estimate.high],
+                [alone.value, alone.standard_error, alone.low, alone.high],
+                rtol=1e-10,
+            )
+            # By hand: the metric with expected labels, and the two sources of error.
+            expected = recalibrate(source.proba, y, part.proba, sample_weight=weights)
+            assert estimate.value == pytest.approx(metric(part, expected), rel=1e-12)
+            v = np.ones(600) / 600 if weights is None else weights / weights.sum()
+            surprise = outcome_columns(y, source, n_classes=2)
+            surprise -= recalibrate(source.proba, y, source.proba, sample_weight=weights)
+            slope = metric.evaluate(part, expected, np.ones(len(part))).slope(source)
+            squares = np.sum(slope * surprise, axis=1) ** 2
+            variance = v**2 @ squares + v @ squares / len(part)
+            assert estimate.standard_error == pytest.approx(np.sqrt(variance), rel=1e-10)

@@ -6,7 +6,7 @@ from steelyard.evaluation.attribution import (
     Mechanism,
     attribute_change,
 )
-from steelyard.evaluation.confidence import confidence_based, recalibrate
+from steelyard.evaluation.confidence import confidence_based, confidence_based_windows, recalibrate
 from steelyard.evaluation.estimates import (
     Estimate,
     doubly_robust,
@@ -17,7 +17,7 @@ from steelyard.evaluation.estimates import (
 from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
 from steelyard.evaluation.grouping import group_features
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
-from steelyard.evaluation.outcome import ExpectedOutcome, expected_outcome
+from steelyard.evaluation.outcome import ExpectedOutcome, OutcomeModels, expected_outcome
 from steelyard.evaluation.specification import (
     SpecificationTest,
     WeightingGain,
@@ -37,11 +37,13 @@ __all__ = [
     "Mechanism",
     "Metric",
     "MetricSums",
+    "OutcomeModels",
     "Outputs",
     "SpecificationTest",
     "WeightingGain",
     "attribute_change",
     "confidence_based",
+    "confidence_based_windows",
     "doubly_robust",
     "expected_outcome",
     "get_metric",

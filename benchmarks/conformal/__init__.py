@@ -1,0 +1,1 @@
+"""Split conformal prediction, plain and weighted, beside mapie and puncc."""

@@ -170,7 +170,8 @@ def column_shift(
     """
     w = as_weights(sample_weight, len(a))
     if categorical:
-        effects, p_values = category_shift(CategoryCounts.of(a, w), CategoryCounts.of(b))
+        source = CategoryCounts.of(a, None if sample_weight is None else w)
+        effects, p_values = category_shift(source, CategoryCounts.of(b))
         return float(effects[0]), float(p_values[0])
     known, known_b = ~np.isnan(a), ~np.isnan(b)
     if known.all() and known_b.all() and len(b):

@@ -224,11 +224,16 @@ class CategoryCounts(Record):
         x = _matrix(codes, "codes")
         w = batch_weights(sample_weight, x.shape[0])
         known = ~np.isnan(x)
-        if (x[known] < 0).any() or (x[known] != np.floor(x[known])).any():
-            raise InputError("codes must be whole numbers from 0; encode the categories first.")
         counts = []
         for column, keep in zip(x.T, known.T):
-            counts.append(np.bincount(column[keep].astype(np.int64), weights=w[keep]).astype(np.float64))
+            # Without gaps nothing is picked out, and without weights rows are only counted.
+            kept, mass = (column, w) if keep.all() else (column[keep], w[keep])
+            with np.errstate(invalid="ignore"):  # what no integer holds is told below
+                codes = kept.astype(np.int64)
+            if (codes != kept).any() or (codes < 0).any():
+                raise InputError("codes must be whole numbers from 0; encode the categories first.")
+            weights = None if sample_weight is None else mass
+            counts.append(np.bincount(codes, weights=weights).astype(np.float64))
         return cls(x.shape[0], float(w @ w), w @ ~known, tuple(counts))
 
     def merge(self, other: CategoryCounts, /) -> CategoryCounts:

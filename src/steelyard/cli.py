@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 _REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on")
-_FLAGS = ("--quiet", "-q", "--help", "-h")
+_FLAGS = ("--quiet", "-q", "--help", "-h", "--resume")
 
 app = typer.Typer(
     name="steelyard",
@@ -108,6 +108,8 @@ def _table(name: str, text: str) -> Any:
 _PROBA_HELP = "The deployed model's probability (several classes: one column a class)."
 _MODEL_HELP = "The model itself, saved by joblib. Loading it runs its code: name only one you trust."
 _JSON_HELP = "Also write the answer as JSON; - for stdout, with all else on stderr."
+_ENGINE_HELP = "Who scores tables larger than --sample: this process, or a Dask cluster."
+_RESUME_HELP = "Go on where an interrupted audit of the same tables with the same options stopped."
 _FAIL_HELP = "Exit with 1 if it holds, such as 'auc<0.80'."
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the report.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.")]
@@ -138,6 +140,14 @@ def audit(
         str | None, _option("--positive", "VALUE", "The positive one of two classes.")
     ] = None,
     weighting: Annotated[str, typer.Option(metavar="NAME|auto", help="How to weigh TRAIN's rows.")] = "auto",
+    sample: Annotated[
+        int, typer.Option(metavar="ROWS", min=1000, help="Rows a side that models see of larger tables.")
+    ] = 250_000,
+    engine: Annotated[str, typer.Option(metavar="local|dask", help=_ENGINE_HELP)] = "local",
+    scheduler: Annotated[
+        str | None, _option("--scheduler", "ADDRESS", "Of the Dask cluster, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help=_RESUME_HELP)] = False,
     out: _Out = Path("steelyard-report"),
     json_out: Annotated[str | None, _option("--json", "FILE|-", _JSON_HELP)] = None,
     fail_on: Annotated[list[str] | None, _option("--fail-on", "CONDITION", _FAIL_HELP)] = None,
@@ -149,9 +159,10 @@ def audit(
     Exit codes: 0 fine, 1 a --fail-on condition holds, 2 wrong usage or input, 3 inconclusive.
     """
     errors = _console(stderr=True)
-    with _faults_said(errors):
+    with _faults_said(errors, resumable=_work_of(out)):
         json_file = None if json_out is None or json_out == "-" else Path(json_out)
         conditions = _checked(fail_on or [], out, json_file, alpha)
+        work = _work_of(out)
         metrics = list(metric or [])
         if metrics:
             metrics += [c.name for c in conditions if c.is_metric and c.name not in metrics]
@@ -174,10 +185,16 @@ def audit(
                 positive=positive,
                 weighting=weighting,
                 seed=seed,
+                sample=sample,
+                engine=engine,
+                scheduler=scheduler,
+                work=work,
+                resume=resume,
                 progress=progress,
             )
         answers = errors if json_out == "-" else _console()
         _write_all(result, out, json_file, answers, quiet=quiet)
+        _clear(work)
         if json_out == "-":
             typer.echo(_json(result))
         code = _judged(conditions, result, errors)
@@ -248,8 +265,22 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, highlight=False)
 
 
+def _work_of(out: Path) -> Path:
+    """Return the directory in which a long audit leaves what it has: beside its report."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def _clear(work: Path, *, unless_begun: bool = False) -> None:
+    """Remove what an audit has left to go on from, or only if that is nothing yet."""
+    if work.is_dir():
+        from steelyard.auditing.streaming.spool import begun, remove
+
+        if not (unless_begun and begun(work)):
+            remove(work)
+
+
 @contextmanager
-def _faults_said(errors: Console) -> Iterator[None]:
+def _faults_said(errors: Console, *, resumable: Path | None = None) -> Iterator[None]:
     """Turn every expected failure into one line a fault and the right exit code."""
     try:
         with warnings.catch_warnings():
@@ -257,6 +288,8 @@ def _faults_said(errors: Console) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except InputError as error:
+        if resumable is not None:
+            _clear(resumable, unless_begun=True)
         _say(errors, error.faults)
         raise typer.Exit(WRONG_INPUT) from None
     except InconclusiveError as error:
@@ -274,7 +307,9 @@ def _faults_said(errors: Console) -> Iterator[None]:
         _say(errors, (_system_fault(error),))
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        _say(errors, ("interrupted; nothing was written",))
+        kept = resumable is not None and resumable.is_dir()
+        further = f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
+        _say(errors, (f"interrupted; no report was written{further}",))
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -370,6 +405,7 @@ class _TerminalProgress:
                 SpinnerColumn(finished_text="✓"),
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[share]}"),
                 console=console,
                 transient=True,
             )
@@ -384,14 +420,15 @@ class _TerminalProgress:
             self._live.stop()
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Show a step as running until the context ends."""
-        if self._live is None:
-            yield
+    def step(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Show a step as running until the context ends, and how much of it is done once that is told."""
+        live = self._live
+        if live is None:
+            yield lambda share: None
             return
-        task = self._live.add_task(name, total=1)
-        yield
-        self._live.update(task, completed=1)
+        task = live.add_task(name, total=1, share="")
+        yield lambda share: live.update(task, completed=min(share, 0.999), share=f"{share:.0%}")
+        live.update(task, completed=1, share="")
 
 
 def main() -> None:

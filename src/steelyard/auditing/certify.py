@@ -84,16 +84,31 @@ class Certified:
     """The coverage report, and what makes the columns of ``predictions.parquet``."""
 
     prediction: Prediction
-    columns: dict[str, npt.NDArray[Any]]
+    predicted: Predicted
     findings: tuple[Finding, ...]
     predictions: Predictions
 
+    @property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns of LIVE's rows."""
+        return self.predicted.columns
+
 
 def certify(
-    tables: Tables, weighed: Weighed, expected: ExpectedOutcome, *, alpha: float, seed: int
+    tables: Tables,
+    weighed: Weighed,
+    expected: ExpectedOutcome,
+    *,
+    alpha: float,
+    n_live: int | None = None,
+    seed: int,
 ) -> Certified:
-    """Compute weighted conformal intervals or sets on LIVE, and the coverage to expect of them."""
+    """Compute weighted conformal intervals or sets on LIVE, and the coverage to expect of them.
+
+    ``n_live`` is the number of LIVE's rows if ``tables`` holds a sample of them.
+    """
     assert tables.output_live is not None
+    n_live = n_live or len(tables.X_live)
     rng = as_generator(seed)
     predictions: Predictions
     if tables.task == "regression":
@@ -115,11 +130,9 @@ def certify(
         predictions.scores, alpha=alpha, sample_weight=weighed.weights, random_state=draw_seed(rng)
     )
     trusted = weighed.trusted
-    value, low, high = _on_these_rows(coverage.weighted, len(tables.X_live))
+    value, low, high = _on_these_rows(coverage.weighted, n_live)
     if weighed.other is not None:
-        value, low, high = _under_both(
-            predictions.scores, weighed.weights, weighed.other, alpha, len(tables.X_live)
-        )
+        value, low, high = _under_both(predictions.scores, weighed.weights, weighed.other, alpha, n_live)
     size = float(predicted.sizes.mean())
     prediction = Prediction(
         alpha=alpha,
@@ -134,7 +147,7 @@ def certify(
         ),
     )
     findings = unbounded_finding(float(predicted.unbounded.mean()), alpha)
-    return Certified(prediction, predicted.columns, findings, predictions)
+    return Certified(prediction, predicted, findings, predictions)
 
 
 def unbounded_finding(share: float, alpha: float) -> tuple[Finding, ...]:

@@ -90,7 +90,7 @@ def estimate(
     if tables.y_live is not None:
         actual = outcome_columns(tables.y_live, live, n_classes=n_classes)
     by_class = found.class_ratio if weighed.report.method.startswith("label_shift") else None
-    corrected = _corrected(expected, by_class)
+    corrected = corrected_outcome(expected, by_class)
 
     rows, by_method = [], {}
     corrections: dict[str, Estimate] = {}
@@ -100,7 +100,7 @@ def estimate(
         if weighed.other is not None:
             second = _second_reading(metric, outputs, outcome, live, expected, weighed.other)
             methods["doubly robust, classes changed"] = second
-            reported = _spanning(reported, second)
+            reported = spanning(reported, second)
         by_method[metric.name] = methods
         corrections[metric.name] = reported
         rows.append(
@@ -110,16 +110,20 @@ def estimate(
                 live_estimate=reported.value if weighed.trusted else None,
                 low=reported.low if weighed.trusted else None,
                 high=reported.high if weighed.trusted else None,
-                method=_how(reported, found) if weighed.trusted else "inconclusive",
+                method=how(reported, found) if weighed.trusted else "inconclusive",
                 live_actual=None if actual is None else metric(live, actual),
             )
         )
-    windows = _windows(tables, live, corrected, corrections, actual, weighed, rows)
+    spreads = {
+        name: _residual_spread(METRICS[name], outputs, outcome, live, corrected, weighed.weights)
+        for name in (() if tables.window is None else corrections)
+    }
+    windows = _windows(tables, live, corrected, corrections, spreads, actual, weighed, rows)
     findings = () if weighed.trusted else (_declined(),)
     return Estimated(tuple(rows), windows, by_method, corrected, findings)
 
 
-def _corrected(expected: ExpectedOutcome, by_class: ClassRatio | None) -> ExpectedOutcome:
+def corrected_outcome(expected: ExpectedOutcome, by_class: ClassRatio | None) -> ExpectedOutcome:
     """Return expectations that hold in LIVE: Bayes' rule for the classes' new shares, or unchanged."""
     if by_class is None:
         return expected
@@ -208,7 +212,7 @@ def _second_reading(
     expected: ExpectedOutcome,
     reading: ClassReading,
 ) -> Estimate:
-    corrected = _corrected(expected, reading.class_ratio)
+    corrected = corrected_outcome(expected, reading.class_ratio)
     estimate = doubly_robust(
         metric,
         outputs=outputs,
@@ -221,12 +225,13 @@ def _second_reading(
     return _with_ratio_error(estimate, metric, live, corrected, reading.class_ratio)
 
 
-def _spanning(first: Estimate, second: Estimate) -> Estimate:
+def spanning(first: Estimate, second: Estimate) -> Estimate:
     """Return the first estimate with an interval that covers both."""
     return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))
 
 
-def _how(estimate: Estimate, found: Detected) -> str:
+def how(estimate: Estimate, found: Detected) -> str:
+    """Say how an estimate was got, and what it assumes."""
     assumption = {
         "none": "no shift was found",
         "covariate": "assumes that the relation of target and features holds",
@@ -244,6 +249,7 @@ def _windows(
     live: Outputs,
     expected: ExpectedOutcome,
     overall: dict[str, Estimate],
+    spreads: dict[str, float],
     actual: FloatArray | None,
     weighed: Weighed,
     rows: Sequence[Performance],
@@ -266,24 +272,14 @@ def _windows(
         for row in rows:
             metric, whole = METRICS[row.metric], overall[row.metric]
             evaluated = metric.evaluate(part, likely, np.ones(len(chosen)))
-            value = evaluated.value + whole.value - plain[row.metric]
-            fallback = max(whole.standard_error**2, 1e-18) * len(live)
-            noise = label_noise(evaluated.slope(part), likely, fallback=fallback)
-            local = make_estimate(
-                value,
-                whole.standard_error**2 + noise / len(chosen) + _own_error(metric, part, chosen, expected),
-                metric=metric,
-                method=whole.method,
-                level=whole.level,
+            noise = label_noise(evaluated.slope(part), likely, fallback=spreads[row.metric])
+            local = window_estimate(
+                metric,
+                whole,
+                value=evaluated.value + whole.value - plain[row.metric],
+                variance=noise / len(chosen) + own_error(metric, part, chosen, expected),
+                two_readings=weighed.other is not None,
             )
-            if weighed.other is not None:
-                # LIVE's two readings differ by as much as its interval is wider than its error.
-                half = 1.96 * whole.standard_error
-                local = replace(
-                    local,
-                    low=local.low - max(whole.value - half - whole.low, 0.0),
-                    high=local.high + max(whole.high - whole.value - half, 0.0),
-                )
             performance.append(
                 Performance(
                     metric=row.metric,
@@ -299,7 +295,39 @@ def _windows(
     return tuple(out)
 
 
-def _own_error(metric: Metric, part: Outputs, chosen: IntArray, expected: ExpectedOutcome) -> float:
+def _residual_spread(
+    metric: Metric,
+    outputs: Outputs,
+    outcome: FloatArray,
+    live: Outputs,
+    expected: ExpectedOutcome,
+    weights: FloatArray,
+) -> float:
+    """Return the weighted mean square of what TRAIN's residuals do to a metric of LIVE."""
+    slope = metric.evaluate(live, expected.target, np.ones(len(live))).slope(outputs)
+    residual = np.sum(slope * (outcome - expected.source), axis=1)
+    return float(np.average(residual**2, weights=weights))
+
+
+def window_estimate(
+    metric: Metric, whole: Estimate, *, value: float, variance: float, two_readings: bool
+) -> Estimate:
+    """Return a window's estimate, whose variance comes on top of that of all of LIVE."""
+    local = make_estimate(
+        value, whole.standard_error**2 + variance, metric=metric, method=whole.method, level=whole.level
+    )
+    if not two_readings:
+        return local
+    # LIVE's two readings differ by as much as its interval is wider than its error.
+    half = 1.96 * whole.standard_error
+    return replace(
+        local,
+        low=local.low - max(whole.value - half - whole.low, 0.0),
+        high=local.high + max(whole.high - whole.value - half, 0.0),
+    )
+
+
+def own_error(metric: Metric, part: Outputs, chosen: IntArray, expected: ExpectedOutcome) -> float:
     """Return the variance of a window's value from the outcome model, which LIVE's correction cannot mend."""
     known = np.isin(expected.probe, chosen)
     rows = np.isin(chosen, expected.probe)

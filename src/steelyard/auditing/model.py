@@ -296,10 +296,11 @@ def _cross_fitted(tables: Tables, *, folds: int, random_state: Any) -> Tables:
         )
     folds = max(2, min(folds, smallest))
     fold = deal_folds(len(tables.y), folds, rng, strata=strata)
-    fold_live = deal_folds(len(tables.X_live), folds, rng)
     models = tuple(
         _boosted(tables, draw_seed(rng)).fit(tables.X[fold != k], tables.y[fold != k]) for k in range(folds)
     )
+    # LIVE is dealt last, so that the models do not hang on its size.
+    fold_live = deal_folds(len(tables.X_live), folds, rng)
     made = CrossFitted(models, None if tables.classes is None else len(tables.classes))
     text = (
         f"No model was given: a gradient-boosted one was cross-fitted on TRAIN ({folds} folds). "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,16 @@ from steelyard.auditing.model import with_output
 from steelyard.auditing.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
 from steelyard.auditing.shift import detect
+from steelyard.auditing.streaming.engine import make_engine
+from steelyard.auditing.streaming.finish import (
+    Sampled,
+    certify_all,
+    describe_all,
+    estimate_all,
+    weigh_all,
+)
+from steelyard.auditing.streaming.run import SAMPLE_ROWS, Streams, open_streams, score_all
+from steelyard.auditing.streaming.source import count_rows
 from steelyard.auditing.tables import Tables
 from steelyard.auditing.weigh import METHODS, reconsider, weigh
 from steelyard.errors import InputError
@@ -44,6 +56,11 @@ def audit(
     positive: Any = None,
     weighting: str = "auto",
     seed: int = 0,
+    sample: int = SAMPLE_ROWS,
+    engine: str = "local",
+    scheduler: str | None = None,
+    work: str | Path | None = None,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> AuditResult:
     """Compare the data a model faces with the data it was trained on, and say what follows.
@@ -82,6 +99,21 @@ def audit(
         ``"rulsif"`` or ``"label_shift"``.
     seed : int
         Same seed, same answer.
+    sample : int
+        Rows of either table that models are fitted on and shifts tested with. A
+        larger table is read in parts and never held: models see a uniform sample
+        of it, and every row is scored.
+    engine : {"local", "dask"}
+        Who reads and scores the parts: threads of this process, or a Dask cluster
+        (extra ``dask``), to which only tables larger than ``sample`` go.
+    scheduler : str, optional
+        Address of the cluster's scheduler, such as ``"tcp://10.0.0.1:8786"``; by
+        default the client that is connected, or else a cluster on this machine.
+    work : str or Path, optional
+        Directory in which such an audit leaves rows and sums; a temporary one by
+        default.
+    resume : bool
+        Go on from what an interrupted audit of the same tables left in ``work``.
     progress : Progress
         Told of each step as it starts.
 
@@ -98,8 +130,8 @@ def audit(
 
     Notes
     -----
-    Time and memory grow linearly in the rows and in the columns; models are
-    fitted on at most 50,000 rows a side.
+    Time grows linearly in the rows and in the columns, memory only up to
+    ``sample`` rows a side.
 
     Examples
     --------
@@ -113,32 +145,54 @@ def audit(
     >>> result.shift.kind
     'covariate'
     """
+    arguments = {key: value for key, value in locals().items() if key not in _NO_OPTIONS}
     check_level(alpha)
     if weighting not in METHODS:
         raise InputError(f"there is no weighting {weighting!r}; choose from {', '.join(METHODS)}.")
     rng = as_generator(seed)
-    seeds = [draw_seed(rng) for _ in range(7)]
+    seeds = [draw_seed(rng) for _ in range(9)]
     seconds: dict[str, float] = {}
 
     @contextmanager
-    def step(key: str, name: str) -> Iterator[None]:
+    def step(key: str, name: str) -> Iterator[Callable[[float], None]]:
         started = clock.perf_counter()
         # The models are small and many: handing each split to several threads costs more than it
         # gives on an idle machine, and far more beside another process.
-        with progress.step(name), threadpool_limits(limits=1):
-            yield
+        with progress.step(name) as done, threadpool_limits(limits=1):
+            yield done
         seconds[key] = round(clock.perf_counter() - started, 3)
 
+    streams: Streams | None = None
+    keep_alive: Any = None
+    runner = make_engine(engine, scheduler)
     with step("read", "Reading the tables"):
+        if _too_large(train, sample) or _too_large(live, sample):
+            if work is None:
+                keep_alive = tempfile.TemporaryDirectory(prefix="steelyard-")
+                work = keep_alive.name
+            streams = open_streams(
+                train,
+                live,
+                sample=sample,
+                engine=runner,
+                directory=Path(work),
+                resume=resume,
+                time=time,
+                every=every,
+                labels=labels,
+                target=target,
+                options=arguments,
+                seed=seeds[7],
+            )
         tables = read_tables(
-            train,
-            live,
+            train if streams is None else streams.train_frame,
+            live if streams is None else streams.live_frame,
             target=target,
             proba=proba,
             prediction=prediction,
-            labels=labels,
+            labels=labels if streams is None else streams.labels,
             time=time,
-            every=every,
+            every=every if streams is None else None,
             exclude=exclude,
             positive=positive,
         )
@@ -154,17 +208,41 @@ def audit(
         found = reconsider(found, weighed)
     with step("estimate", "Estimating performance on LIVE"):
         estimated = estimate(tables, expected, found, weighed, metrics=metrics)
+    with step("certify", "Computing predictions that hold on LIVE"):
+        certified = certify(
+            tables,
+            weighed,
+            estimated.expected,
+            alpha=alpha,
+            n_live=None if streams is None else streams.live.rows,
+            seed=seeds[5],
+        )
+    rows = {"train": len(tables.X), "live": len(tables.X_live)}
+    row_tables = None
+    if streams is not None:
+        with step("score", "Scoring all rows") as done:
+            sampled = Sampled.of(tables, found, weighed, estimated, certified)
+            all_train, all_live = score_all(
+                streams, tables, found, weighed, estimated, certified, seed=seeds[8], done=done
+            )
+            weighed = weigh_all(sampled, all_train, all_live)
+            found = reconsider(found, weighed)
+            estimated = estimate_all(
+                sampled, weighed, all_train, all_live, cutter=streams.cutter, rows=streams.live_rows
+            )
+            certified = certify_all(certified, weighed, all_live)
+            tables = describe_all(tables, all_train, all_live)
+            rows = {"train": all_train.rows, "live": all_live.whole.rows}
+            row_tables = streams.row_tables(all_train)
     with step("attribute", "Attributing the change"):
         attribution = attribute(tables, found, weighed, estimated, seed=seeds[4])
-    with step("certify", "Computing predictions that hold on LIVE"):
-        certified = certify(tables, weighed, estimated.expected, alpha=alpha, seed=seeds[5])
     with step("advise", "Weighing what to do"):
         advice = advise(tables, found, weighed, estimated, seed=seeds[6])
     return AuditResult(
         schema_version=SCHEMA_VERSION,
         steelyard_version=__version__,
         seed=seed,
-        rows={"train": len(tables.X), "live": len(tables.X_live)},
+        rows=rows,
         data=tables.notes,
         shift=found.shift,
         weights=weighed.report,
@@ -175,15 +253,27 @@ def audit(
         advice=advice,
         findings=(
             *tables.findings,
+            *(() if streams is None else streams.findings()),
             *found.findings,
             *weighed.findings,
             *estimated.findings,
             *certified.findings,
         ),
         seconds=seconds,
-        row_weights=_as_read(weighed.weights, tables),
-        row_predictions=certified.columns,
+        row_weights=_as_read(weighed.weights, tables) if streams is None else None,
+        row_predictions=certified.columns if streams is None else None,
+        row_tables=row_tables,
+        keep_alive=keep_alive,
     )
+
+
+_NO_OPTIONS = ("train", "live", "progress", "engine", "scheduler", "work", "resume")
+
+
+def _too_large(table: Any, sample: int) -> bool:
+    """Whether a table has more rows than are to be held; one that cannot be read has not."""
+    rows = count_rows(table)
+    return rows is not None and rows > sample
 
 
 def expect(tables: Tables, seed: int) -> ExpectedOutcome:

@@ -114,6 +114,7 @@ def read_tables(
         window_names=windows.names if windows else (),
         notes=tuple(reading.notes),
         findings=tuple(findings),
+        column_findings=reading.judged,
         frame=reading.frame,
         frame_live=reading.frame_live,
         deployed=None if outputs[0] is None else OutputColumns(decided.without_values(), proba, prediction),
@@ -123,6 +124,32 @@ def read_tables(
             "train_rows_read": frame.height,
         },
     )
+
+
+def label_series(labels: Any, target: str, faults: list[str]) -> pl.Series | None:
+    """Read labels that are no column of LIVE: a file or table of one column, or the values themselves."""
+    if not isinstance(labels, (str, Path)):
+        if hasattr(labels, "columns") or hasattr(labels, "collect_schema"):
+            frame = load(labels, "labels", faults)
+            return None if frame is None else _only_column(frame, target, faults)
+        return pl.Series("labels", np.asarray(labels).tolist(), strict=False)
+    if not Path(labels).suffix and not Path(labels).exists():
+        faults.append(f"labels '{labels}' are neither a column of LIVE nor a file; check the name")
+        return None
+    frame = load(labels, "labels", faults)
+    return None if frame is None else _only_column(frame, target, faults)
+
+
+def _only_column(frame: pl.DataFrame, target: str, faults: list[str]) -> pl.Series | None:
+    if target in frame.columns:
+        return frame[target]
+    if frame.width == 1:
+        return frame.to_series()
+    faults.append(
+        f"labels: {frame.width} columns ({_columns(frame.columns)}) and none is named "
+        f"'{target}'; give one column"
+    )
+    return None
 
 
 @dataclass
@@ -139,6 +166,7 @@ class _Reading:
     faults: list[str]
     label_column: str | None = None
     findings: list[Finding] = field(default_factory=list)
+    judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     notes: list[ColumnNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -241,27 +269,7 @@ class _Reading:
     def _label_series(self, labels: Any) -> pl.Series | None:
         if self.label_column is not None:
             return self.frame_live[self.label_column]
-        if not isinstance(labels, (str, Path)):
-            if hasattr(labels, "columns") or hasattr(labels, "collect_schema"):
-                frame = load(labels, "labels", self.faults)
-                return None if frame is None else self._only_column(frame)
-            return pl.Series("labels", np.asarray(labels).tolist(), strict=False)
-        if not Path(labels).suffix and not Path(labels).exists():
-            self.faults.append(f"labels '{labels}' are neither a column of LIVE nor a file; check the name")
-            return None
-        frame = load(labels, "labels", self.faults)
-        return None if frame is None else self._only_column(frame)
-
-    def _only_column(self, frame: pl.DataFrame) -> pl.Series | None:
-        if self.target in frame.columns:
-            return frame[self.target]
-        if frame.width == 1:
-            return frame.to_series()
-        self.faults.append(
-            f"labels: {frame.width} columns ({_columns(frame.columns)}) and none is named "
-            f"'{self.target}'; give one column"
-        )
-        return None
+        return label_series(labels, self.target, self.faults)
 
     def cut_windows(self, every: int | str | None) -> Windows | None:
         """Cut LIVE into the windows that were asked for."""
@@ -352,6 +360,7 @@ class _Reading:
                 )
         verdict = judge_column(name, profile, live, kind=aligned.kind)
         self.findings += [*aligned.findings, *verdict.findings]
+        self.judged[name] = verdict.findings
         role: Literal["feature", "dropped"] = "dropped" if verdict.dropped else "feature"
         self.notes.append(_noted(name, verdict, profile, live, role, aligned.issues))
         return verdict
@@ -416,9 +425,10 @@ def _noted(
 def _encode(name: str, aligned: Aligned) -> tuple[Feature, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     if aligned.kind != "category":
         x, x_live = (s.fill_nan(None).to_numpy().astype(np.float64) for s in (aligned.train, aligned.live))
-        return Feature(name), x, x_live
+        return Feature(name, kind=aligned.kind), x, x_live
     categories = category_order(counts(aligned.train), counts(aligned.live))
-    return Feature(name, categories), encode(aligned.train, categories), encode(aligned.live, categories)
+    feature = Feature(name, categories, "category", aligned.flags)
+    return feature, encode(aligned.train, categories), encode(aligned.live, categories)
 
 
 def _columns(names: Sequence[str], most: int = 6) -> str:

@@ -70,6 +70,7 @@ def save(result: AuditResult, directory: Path) -> Path:
     """
     directory = directory.absolute()
     contents = dict(_contents(result))
+    tables = result.row_tables or {}
     # Inside the directory where there is one, so that the moves stay on one file system
     # even if it is a mount of its own.
     exists = directory.is_dir()
@@ -80,6 +81,8 @@ def save(result: AuditResult, directory: Path) -> Path:
             new.mkdir()
             for name, content in contents.items():
                 _write(new / name, content)
+            for name, table in tables.items():
+                _sink(new / f"{name}.parquet", table)
             _flush_directory(new)
             if exists:
                 _replace_files(new, directory, staging)
@@ -117,6 +120,16 @@ def _write(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
+        os.fsync(file.fileno())
+
+
+def _sink(path: Path, table: pl.LazyFrame) -> None:
+    """Write rows that lie in files, without holding them."""
+    try:
+        table.sink_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise OSError(None, str(error).splitlines()[0], str(path)) from error
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 

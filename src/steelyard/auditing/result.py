@@ -9,10 +9,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SCHEMA_VERSION = "1"
 
@@ -169,7 +172,9 @@ class AuditResult:
 
     ``row_weights`` (one per TRAIN row) and ``row_predictions`` (columns, one
     value per LIVE row) are written as Parquet by :meth:`save`, and are not in
-    the JSON.
+    the JSON. Of tables that were read in parts ``row_tables`` holds ``"weights"``
+    and ``"predictions"`` instead, as Polars lazy frames over files that last as
+    long as the result.
     """
 
     schema_version: str
@@ -188,6 +193,8 @@ class AuditResult:
     seconds: Mapping[str, float]
     row_weights: npt.NDArray[np.float64] | None = field(default=None, repr=False)
     row_predictions: Mapping[str, npt.NDArray[Any]] | None = field(default=None, repr=False)
+    row_tables: Mapping[str, pl.LazyFrame] | None = field(default=None, repr=False)
+    keep_alive: Any = field(default=None, repr=False, compare=False)
 
     @property
     def inconclusive(self) -> str | None:
@@ -197,7 +204,7 @@ class AuditResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``audit.json``: plain lists, dicts, numbers and strings."""
-        skip = {"row_weights", "row_predictions"}
+        skip = {"row_weights", "row_predictions", "row_tables", "keep_alive"}
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
 
     def save(self, directory: str | Path) -> Path:

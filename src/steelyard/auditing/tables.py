@@ -24,11 +24,14 @@ class Feature:
     ``categories`` lists the text of each code of a categorical column, and is
     None for a number. Codes count from 0: the categories of TRAIN, most frequent
     first, then those that only LIVE has; past 250 those with the fewest rows in
-    both tables share the last code, ``"(other)"``.
+    both tables share the last code, ``"(other)"``. ``kind`` and ``flags`` say how
+    further rows of the column are read.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
+    kind: Literal["number", "category", "date", "absent"] = "number"
+    flags: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Tables:
     of a regression. ``window`` gives each LIVE row its index into
     ``window_names``. ``frame`` and ``frame_live`` are the tables as read, for a
     model that wants the columns themselves. ``deployed`` gives the output on
-    further rows.
+    further rows, and ``column_findings`` are those of ``findings`` that compare
+    the two sides of a column, by its name.
     """
 
     X: FloatArray
@@ -93,6 +97,7 @@ class Tables:
     window_names: tuple[tuple[str, str], ...] = ()
     notes: tuple[ColumnNote, ...] = ()
     findings: tuple[Finding, ...] = ()
+    column_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
     frame: pl.DataFrame | None = field(default=None, repr=False)
     frame_live: pl.DataFrame | None = field(default=None, repr=False)
     deployed: Deployed | None = field(default=None, repr=False)

@@ -58,15 +58,16 @@ class RowWeights:
     tail: tuple[FloatArray, FloatArray] | None = None
     offset: float = 0.0
 
-    def source(self, X: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
-        """Return log weights of TRAIN rows, (n,), up to what brings their mean to one."""
-        log_w = self._of_columns(X, fold)
+    def source(self, X: FloatArray, y: FloatArray, fold: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return log weights of TRAIN rows, (n,), and those before the tail was smoothed."""
+        raw = self._of_columns(X, fold)
         if self.by_class is not None:
-            log_w = log_w + self.by_class[y.astype(np.int64)]
+            raw = raw + self.by_class[y.astype(np.int64)]
+        log_w = raw
         if self.tail is not None:
-            raw, smooth = self.tail
-            log_w = np.where(log_w > raw[0], np.interp(log_w, raw, smooth), log_w)
-        return log_w - self.offset
+            known, smooth = self.tail
+            log_w = np.where(raw > known[0], np.interp(raw, known, smooth), raw)
+        return log_w - self.offset, raw - self.offset
 
     def target(self, X: FloatArray, fold: IntArray) -> FloatArray:
         """Return log weights of LIVE rows, (n,), but for the ratio of their class, which is not known."""
@@ -93,7 +94,8 @@ class Weighed:
     Where the classes' shares changed, a LIVE row weighs ``weights_live`` times
     the ratio of its class, which is not known: ``class_ratio`` then holds the
     ratios, (K,). ``other`` is the second reading where the kind of shift cannot
-    be told.
+    be told. ``rows`` weighs further rows, and ``raw`` are TRAIN's log weights
+    before their tail was smoothed, on the same scale.
     """
 
     weights: FloatArray
@@ -104,6 +106,7 @@ class Weighed:
     trusted: bool
     findings: tuple[Finding, ...]
     rows: RowWeights
+    raw: FloatArray
     other: ClassReading | None = None
 
 
@@ -114,8 +117,8 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     rng = as_generator(seed)
     log_w, log_w_live, name, rows = _log_weights(tables, found, method, seed=draw_seed(rng))
     k = pareto_k(log_w)
+    raw = log_w
     if k is not None and k > SMOOTH_PARETO_K:
-        raw = log_w
         log_w, _ = pareto_smooth(raw)
         rows = replace(rows, tail=_tail(raw, log_w))
         name += ", tail smoothed"
@@ -151,15 +154,17 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
         outside_support=float(min(outside, 1.0)),
         balance=tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after)),
     )
-    findings = _judge(report, regions, len(weights))
-    trusted = not any(f.id.startswith("inconclusive") for f in findings)
+    findings = judge(report, regions, len(weights))
+    trusted = is_trusted(findings)
     by_class = None
     if found.class_ratio is not None and name.startswith("label_shift"):
         by_class = np.maximum(found.class_ratio.ratio, 1e-6)
     other = None
     if found.shift.kind == "cannot tell" and found.class_ratio is not None:
         other = _class_reading(tables, found, seed=draw_seed(rng))
-    return Weighed(weights, weights_live, by_class, report, regions, trusted, findings, rows, other)
+    return Weighed(
+        weights, weights_live, by_class, report, regions, trusted, findings, rows, raw - shift, other
+    )
 
 
 def _tail(raw: FloatArray, smooth: FloatArray) -> tuple[FloatArray, FloatArray] | None:
@@ -315,7 +320,13 @@ class _OfColumns:
         return self.ratio.log_ratio_by_fold(X[:, self.columns], fold)
 
 
-def _judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:
+def is_trusted(findings: tuple[Finding, ...]) -> bool:
+    """Whether the weights can carry estimates."""
+    return not any(f.id.startswith("inconclusive") for f in findings)
+
+
+def judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:
+    """Say what the figures of the weights forbid, and what they warn of; ``n`` rows of TRAIN."""
     findings = []
     where = f" where {regions[0]}" if regions else ""
     if report.outside_support > MAX_OUTSIDE:

@@ -170,14 +170,50 @@ def doubly_robust(
     residual = np.sum(evaluated.slope(outputs) * (outcome - expected), axis=1)
     correction = float(w @ residual)
     variance = float(w**2 @ (residual - correction) ** 2)
+    noise = label_noise(evaluated.slope(outputs_target), expected_target, fallback=float(w @ residual**2))
+    return corrected_estimate(
+        evaluated.value,
+        correction,
+        variance,
+        metric=metric,
+        noise=noise / m,
+        outcome_variance=outcome_variance,
+        level=level,
+    )
+
+
+def corrected_estimate(
+    plug_in_value: float,
+    correction: float,
+    variance: float,
+    *,
+    metric: Metric,
+    noise: float,
+    outcome_variance: float | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """Return what `doubly_robust` does, from its parts.
+
+    Parameters
+    ----------
+    plug_in_value : float
+        The metric of the expected outcomes.
+    correction, variance : float
+        Weighted mean of the residuals' effect on it, and that mean's variance.
+    metric : Metric
+    noise : float
+        Variance from the labels that the target rows happen to have.
+    outcome_variance : float, optional
+        Variance of the plug-in value from fitting the outcome model.
+    level : float
+    """
     if outcome_variance is not None and variance > 0:
         own = _BIAS_FACTOR * outcome_variance
         share = own / (own + variance)
         correction *= share
         variance += (1 - share) ** 2 * own
-    noise = label_noise(evaluated.slope(outputs_target), expected_target, fallback=float(w @ residual**2))
     return make_estimate(
-        evaluated.value + correction, variance + noise / m, metric=metric, method="doubly robust", level=level
+        plug_in_value + correction, variance + noise, metric=metric, method="doubly robust", level=level
     )
 
 
@@ -213,8 +249,14 @@ def label_noise(slope: FloatArray, expected: FloatArray, *, fallback: float) -> 
     Class indicators have the covariance that their probabilities give; other
     outcome columns use ``fallback``, the mean squared residual of like rows.
     """
+    each = label_noises(slope, expected)
+    return fallback if each is None else float(np.mean(each))
+
+
+def label_noises(slope: FloatArray, expected: FloatArray) -> FloatArray | None:
+    """Return each row's variance of ``slope . outcome``; None for outcomes that are no class indicators."""
     is_probability = bool(np.all(np.abs(expected.sum(axis=1) - 1) < 1e-6) and np.all(expected >= 0))
     if not is_probability:
-        return fallback
+        return None
     mean = np.sum(slope * expected, axis=1)
-    return float(np.mean(np.sum(slope**2 * expected, axis=1) - mean**2))
+    return np.asarray(np.sum(slope**2 * expected, axis=1) - mean**2)

@@ -63,10 +63,12 @@ class OutcomeModels:
         outputs : Outputs
             The evaluated model's, of the same rows.
         fold : array of shape (n,)
-            A row that the models were not fitted on may be dealt to any fold; n is at least 1.
+            Counted modulo their number; n is at least 1. A row that the models were not fitted
+            on may be dealt to any.
         """
         rows = np.hstack([X, _output_columns(outputs)])
-        return self.stack({name: by_fold(models, fold, rows) for name, models in self.by_learner.items()})
+        dealt = {name: fold % len(models) for name, models in self.by_learner.items()}
+        return self.stack({n: by_fold(models, dealt[n], rows) for n, models in self.by_learner.items()})
 
 
 def expected_outcome(
@@ -120,25 +122,24 @@ def expected_outcome(
         used[:] = False
         used[rng.choice(len(y), size=max_rows, replace=False)] = True
     fold = deal_folds(len(y), n_folds, rng, strata=None if n_classes is None else y)
-    # A target row is put to one fold's models, as a source row is: an average of all folds would be
-    # sharper than what the stacking coefficients were fitted to, and so come out under-confident.
-    fold_target = deal_folds(len(rows_target), n_folds, rng)
     outcome = outcome_columns(y, outputs, n_classes=n_classes)
     # A learner that knows the output alone would have the smaller loss at times, but it is wrong on
     # average in every group that the output gets wrong, and such groups are what a shift brings.
     names = ["boosted"] + (["additive"] if used.sum() <= _ADDITIVE_ROWS else [])
-    probe = np.sort(rng.choice(len(rows_target), size=min(_PROBE, len(rows_target)), replace=False))
-
-    models, source, target, probed = {}, {}, {}, {}
+    models = {}
     for name in names:
-        kept = [
+        models[name] = tuple(
             _fit(name, rows[train], y[train], outcome[train], mask, n_classes, draw_seed(rng))
             for train in (used & (fold != k) for k in range(n_folds))
-        ]
-        models[name] = tuple(kept)
-        source[name] = by_fold(kept, fold, rows)
-        target[name] = by_fold(kept, fold_target, rows_target)
-        probed[name] = [predict(rows_target[probe]) for predict in kept]
+        )
+    # What is drawn for the target comes last, so that the models do not hang on its size. A target row
+    # is put to one fold's models, as a source row is: an average of all folds would be sharper than
+    # what the stacking coefficients were fitted to, and so come out under-confident.
+    fold_target = deal_folds(len(rows_target), n_folds, rng)
+    probe = np.sort(rng.choice(len(rows_target), size=min(_PROBE, len(rows_target)), replace=False))
+    source = {name: by_fold(kept, fold, rows) for name, kept in models.items()}
+    target = {name: by_fold(kept, fold_target, rows_target) for name, kept in models.items()}
+    probed = {name: [predict(rows_target[probe]) for predict in kept] for name, kept in models.items()}
     combine = _stack(source, outcome, n_classes)
     return ExpectedOutcome(
         source=combine(source),

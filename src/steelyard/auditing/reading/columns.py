@@ -26,7 +26,8 @@ class Aligned:
     """A column of both tables in one kind.
 
     ``train`` and ``live`` are Float64 for numbers and dates (epoch days), String
-    for categories, null where missing. ``fault`` says why that could not be done.
+    for categories, null where missing. ``fault`` says why that could not be done;
+    ``flags`` that texts were read as True and False.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class Aligned:
     findings: tuple[Finding, ...] = ()
     issues: tuple[str, ...] = field(default=())
     fault: str | None = None
+    flags: bool = False
 
 
 def is_text(dtype: pl.DataType) -> bool:
@@ -134,16 +136,21 @@ def parse_dates(texts: pl.Series) -> pl.Series | None:
     kept = texts.drop_nulls()
     if not kept.len() or not kept.str.contains(_ISO).all():
         return None
+    days = _dates(texts)
+    return days if days.null_count() == texts.null_count() else None
+
+
+def _dates(texts: pl.Series) -> pl.Series:
+    """Return ISO dates or instants as epoch days; null where a text is neither."""
     normal = texts.str.replace(" ", "T", literal=True)
     zoned = normal.str.contains(r"(Z|[+-]\d{2}:?\d{2})$") & normal.str.contains("T", literal=True)
     minutes = normal.str.contains(r"T\d{2}:\d{2}(Z|[+-]|$)")
     normal = _where(minutes, normal.str.replace(r"(T\d{2}:\d{2})", "${1}:00"), normal)
     normal = _where(normal.str.contains("T", literal=True), normal, normal + "T00:00:00")
     normal = _where(zoned, normal, normal + "Z")
-    days = _numeric(
+    return _numeric(
         normal.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
     )
-    return days if days.null_count() == texts.null_count() else None
 
 
 def _where(condition: pl.Series, yes: pl.Series, no: pl.Series) -> pl.Series:
@@ -189,7 +196,8 @@ def _align_texts(name: str, train: pl.Series, live: pl.Series) -> Aligned:
         flags = [_flag_words(s) for s in (texts, live_texts)]
         if all(flag is not None for flag in flags):
             finding = _type_change(name, train, live, "read as flags on both sides")
-            return Aligned("category", flags[0], flags[1], (finding,), ("type differs",))  # type: ignore[arg-type]
+            pair = (flags[0], flags[1])
+            return Aligned("category", *pair, (finding,), ("type differs",), flags=True)  # type: ignore[arg-type]
     return Aligned("category", texts, live_texts)
 
 
@@ -237,6 +245,44 @@ def _convert(name: str, train: pl.Series, live: pl.Series, train_is_text: bool) 
     if issue != "type differs":
         finding = Finding("numbers-as-text", finding.severity, finding.text)
     return Aligned(kind, *pair, (finding,), (issue,))
+
+
+def convert(series: pl.Series, kind: Kind, *, flags: bool = False) -> pl.Series:
+    """Bring further rows of a column to the kind that was found for it; what does not fit becomes missing.
+
+    Parameters
+    ----------
+    series : Series
+        The rows, of any type.
+    kind : {"number", "category", "date"}
+    flags : bool
+        Texts are flags, however they are spelled.
+
+    Returns
+    -------
+    Series
+        Float64 for numbers and dates, String for categories, as in `Aligned`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> convert(pl.Series(["1.5", "n/a", "x"]), "number").to_list()
+    [1.5, None, None]
+    """
+    text = is_text(series.dtype)
+    if kind == "category":
+        words = as_text(series)
+        return words.str.strip_chars().str.to_lowercase().str.to_titlecase() if flags else words
+    if series.dtype == pl.Null:
+        return series.cast(pl.Float64)
+    if not text:
+        return _numeric(series)
+    if series.dtype == pl.Boolean:
+        return series.cast(pl.Float64)
+    if kind == "date":
+        return _dates(as_text(series))
+    trimmed = as_text(series).str.strip_chars()
+    return trimmed.cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def _type_change(name: str, train: pl.Series, live: pl.Series, how: str) -> Finding:

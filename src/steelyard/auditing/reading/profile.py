@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from steelyard.errors import InputError
 from steelyard.numerics import Moments, QuantileSketch
 from steelyard.numerics.quantile_sketch import scatter
 
@@ -231,25 +232,45 @@ class ColumnProfile:
             self._hashes = {key: self._hashes[key] for key in keep}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the statistics as plain values (the sample as its 21 evenly spaced quantiles)."""
-        plain: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("kind", "rows", "missing", "infinite", "low", "high", "distinct", "whole")
-        }
-        if self.kind == "number":
-            plain |= {"mean": self.mean if self.count else None, "std": self.std if self.count else None}
-            levels = np.linspace(0, 1, 21)
-            plain["quantiles"] = self.quantiles(levels).tolist() if self.count else []
-            plain["sentinels"] = {str(key): n for key, n in sorted(self.sentinels.items())}
+        """Return the profile as plain values that JSON can hold without loss."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        for name in ("sentinels", "values"):
+            counted = getattr(self, name)
+            plain[name] = [[key, counted[key]] for key in sorted(counted)]
+        return {**plain, "moments": self.moments.to_dict(), "sketch": self.sketch.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ColumnProfile:
+        """Return the profile that ``to_dict`` wrote; anything else raises an InputError."""
+        if not isinstance(plain, Mapping) or set(plain) != {*_PLAIN, *_PARTS}:
+            raise InputError("this is no column's profile: it lacks parts of one, or has others.")
+        try:
+            made = cls(**{name: plain[name] for name in _PLAIN})
+            for name in ("sentinels", "values"):
+                setattr(made, name, {key: int(n) for key, n in plain[name]})
+            wanted = float if made.kind == "number" else str
+            if made.kind not in ("number", "category") or any(type(key) is not wanted for key in made.values):
+                raise ValueError(f"values of another type than {made.kind!r}")
+            if not 0 <= made.missing + made.infinite <= made.rows:
+                raise ValueError(f"{made.missing} missing of {made.rows} rows")
+        except (TypeError, ValueError) as error:
+            raise InputError(f"this column's profile is damaged: {error}") from error
+        keys = list(made.values)
+        if made.kind == "number":
+            hashed = scatter(np.array(keys, dtype=np.float64).view(np.uint64)).tolist()
         else:
-            plain["values"] = most_frequent(self.values, 50)
-        return plain
+            hashed = [_text_hash(str(key)) for key in keys]
+        made._hashes = dict(zip(keys, hashed))
+        made.moments = Moments.from_dict(plain["moments"])
+        made.sketch = QuantileSketch.from_dict(plain["sketch"])
+        return made
 
 
-def most_frequent(values: Mapping[float | str, int], most: int) -> dict[str, int]:
-    """Return the commonest values and their counts; ties in the order of their text."""
-    ranked = sorted(values.items(), key=lambda item: (-item[1], str(item[0])))
-    return {str(key): n for key, n in ranked[:most]}
+_PLAIN = (
+    *("kind", "stream", "rows", "missing", "infinite", "low", "high", "core_low", "core_high"),
+    *("text_length", "whole", "first", "last", "rising", "falling"),
+)
+_PARTS = ("sentinels", "values", "moments", "sketch")
 
 
 def _least(a: float | None, b: float | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,50 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
 
 
 def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFrame | None:
+    scans = scan_files(source, side, faults, settle=lambda scan: scan.collect().lazy())
+    if scans is None:
+        return None
+    try:
+        # One file's integers may be another's decimals: the wider type holds both.
+        frame = pl.concat(scans, how="vertical_relaxed").collect()
+    except pl.exceptions.PolarsError as error:
+        faults.append(f"{side}: the files of '{source}' do not fit together: {_first_line(error)}")
+        return None
+    return _with_rows(frame, f"{side}: '{source}'", faults)
+
+
+Settle = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+def scan_files(
+    source: str | Path, side: str, faults: list[str], *, settle: Settle
+) -> list[pl.LazyFrame] | None:
+    """Open the files of a path or glob, with the same columns in the same order.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file or a glob.
+    side : str
+        What to call the table in a message.
+    faults : list of str
+        Whatever is wrong is appended here.
+    settle : callable
+        Reads a file as far as the caller wants it read, and returns what to go on with: whatever
+        is wrong with the file should show in it.
+
+    Returns
+    -------
+    list of LazyFrame or None
+        None if a fault was found.
+    """
     files = _expand(source, side, faults)
     if files is None:
         return None
     scans: list[pl.LazyFrame] = []
     before = len(faults)
     for file in files:
-        opened = _scan(file, side, faults)
+        opened = _scan(file, side, faults, settle)
         if opened is not None:
             scans.append(opened)
     if len(faults) > before:
@@ -72,13 +110,7 @@ def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFram
                 "give files of one layout"
             )
             return None
-    try:
-        # One file's integers may be another's decimals: the wider type holds both.
-        frame = pl.concat([scan.select(first) for scan in scans], how="vertical_relaxed").collect()
-    except pl.exceptions.PolarsError as error:
-        faults.append(f"{side}: the files of '{source}' do not fit together: {_first_line(error)}")
-        return None
-    return _with_rows(frame, f"{side}: '{source}'", faults)
+    return [scan.select(first) for scan in scans]
 
 
 def _expand(source: str | Path, side: str, faults: list[str]) -> list[Path] | None:
@@ -102,8 +134,8 @@ def _expand(source: str | Path, side: str, faults: list[str]) -> list[Path] | No
     return None
 
 
-def _scan(file: Path, side: str, faults: list[str]) -> pl.LazyFrame | None:
-    """Open one file and read it once, so that whatever is wrong with it is known and said here."""
+def _scan(file: Path, side: str, faults: list[str], settle: Settle) -> pl.LazyFrame | None:
+    """Open one file and settle it, so that whatever is wrong with it is known and said here."""
     where = f"{side}: '{file}'"
     suffix = file.suffix.lower()
     if suffix not in _CSV | _PARQUET | _IPC | _NDJSON:
@@ -122,12 +154,12 @@ def _scan(file: Path, side: str, faults: list[str]) -> pl.LazyFrame | None:
         return None
     try:
         if suffix in _PARQUET:
-            return pl.scan_parquet(file, glob=False).collect().lazy()
+            return settle(pl.scan_parquet(file, glob=False))
         if suffix in _IPC:
-            return _read_ipc(file).lazy()
+            return settle(_scan_ipc(file))
         if suffix in _NDJSON:
-            return pl.scan_ndjson(file, infer_schema_length=None).collect().lazy()
-        return _scan_csv(file, head, where, faults)
+            return settle(pl.scan_ndjson(file, infer_schema_length=None))
+        return _scan_csv(file, head, where, faults, settle)
     except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
         faults.append(
             f"{where} is not a readable {_kind(suffix)} table: {_first_line(error)}; write the file again"
@@ -135,11 +167,11 @@ def _scan(file: Path, side: str, faults: list[str]) -> pl.LazyFrame | None:
         return None
 
 
-def _read_ipc(file: Path) -> pl.DataFrame:
+def _scan_ipc(file: Path) -> pl.LazyFrame:
     """Read Arrow's file format, or the stream format that some writers put under the same suffix."""
     with file.open("rb") as handle:
         is_file_format = handle.read(6) == b"ARROW1"
-    return pl.scan_ipc(file).collect() if is_file_format else pl.read_ipc_stream(file)
+    return pl.scan_ipc(file) if is_file_format else pl.read_ipc_stream(file).lazy()
 
 
 def _kind(suffix: str) -> str:
@@ -150,7 +182,7 @@ def _kind(suffix: str) -> str:
     return "NDJSON" if suffix in _NDJSON else "CSV"
 
 
-def _scan_csv(file: Path, head: bytes, where: str, faults: list[str]) -> pl.LazyFrame | None:
+def _scan_csv(file: Path, head: bytes, where: str, faults: list[str], settle: Settle) -> pl.LazyFrame | None:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         faults.append(f"{where} is encoded as UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)")
         return None
@@ -176,7 +208,7 @@ def _scan_csv(file: Path, head: bytes, where: str, faults: list[str]) -> pl.Lazy
     for rows in (_INFER_ROWS, None):
         try:
             scan = pl.scan_csv(file, separator=separator, infer_schema_length=rows, glob=False)
-            return scan.collect().lazy()
+            return settle(scan)
         except pl.exceptions.NoDataError:
             faults.append(f"{where} has no rows; give a table with a header and rows")
             return None

@@ -178,6 +178,28 @@ def encode_classes(column: pl.Series, classes: tuple[Any, ...]) -> npt.NDArray[n
     return np.asarray(encoded.to_numpy(), dtype=np.float64)
 
 
+def encode_target(column: pl.Series, target: Target) -> tuple[npt.NDArray[np.float64], int]:
+    """Encode further rows of TRAIN's target.
+
+    Returns
+    -------
+    y : ndarray of shape (n,)
+        Class codes or numbers; NaN where the value is missing or of no known class.
+    missing : int
+        Rows without a value.
+    """
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    missing = column.null_count()
+    if target.classes is not None:
+        return encode_classes(column, target.classes), missing
+    if not column.dtype.is_numeric():
+        column = as_text(column).str.strip_chars().cast(pl.Float64, strict=False)
+    y = np.asarray(column.cast(pl.Float64).to_numpy(), dtype=np.float64).copy()
+    y[np.isinf(y)] = np.nan
+    return y, missing
+
+
 def read_labels(
     column: pl.Series, target: Target, what: str, faults: list[str]
 ) -> npt.NDArray[np.float64] | None:

@@ -43,30 +43,38 @@ def cut_windows(time: pl.Series | None, rows: int, every: int | str, faults: lis
     Windows or None
         None if a fault was found.
     """
-    if isinstance(every, str):
-        if every not in CALENDAR:
-            faults.append(f"every={every!r} is neither a number of rows nor one of {', '.join(CALENDAR)}")
-            return None
-        if time is None:
-            faults.append(f"windows of a {every} need a time column; name it, or give a number of rows")
-            return None
-    elif every < 1:
-        faults.append(f"windows of {every} rows are not possible; give at least one")
+    fault = every_fault(every, timed=time is not None)
+    if fault is not None:
+        faults.append(fault)
         return None
-    order = _clock(time, calendar=isinstance(every, str), faults=faults) if time is not None else None
+    order = clock(time, calendar=isinstance(every, str), faults=faults) if time is not None else None
     if time is not None and order is None:
         return None
     windows = _by_rows(time, order, rows, every) if isinstance(every, int) else _by_calendar(order, every)
     if len(windows.names) > MOST_WINDOWS:
-        faults.append(
-            f"every={every} cuts LIVE into {len(windows.names)} windows; choose longer ones (at most "
-            f"{MOST_WINDOWS})"
-        )
+        faults.append(too_many(every, len(windows.names)))
         return None
     return windows
 
 
-def _clock(time: pl.Series, *, calendar: bool, faults: list[str]) -> npt.NDArray[np.float64] | None:
+def every_fault(every: int | str, *, timed: bool) -> str | None:
+    """Say why LIVE cannot be cut like this; None if it can."""
+    if isinstance(every, str):
+        if every not in CALENDAR:
+            return f"every={every!r} is neither a number of rows nor one of {', '.join(CALENDAR)}"
+        if not timed:
+            return f"windows of a {every} need a time column; name it, or give a number of rows"
+    elif every < 1:
+        return f"windows of {every} rows are not possible; give at least one"
+    return None
+
+
+def too_many(every: int | str, count: int) -> str:
+    """Say that the windows are too short."""
+    return f"every={every} cuts LIVE into {count} windows; choose longer ones (at most {MOST_WINDOWS})"
+
+
+def clock(time: pl.Series, *, calendar: bool, faults: list[str]) -> npt.NDArray[np.float64] | None:
     """Return the times as numbers that sort (epoch days for dates)."""
     what = f"time column '{time.name}' in LIVE"
     if time.null_count():
@@ -100,7 +108,7 @@ def _clock(time: pl.Series, *, calendar: bool, faults: list[str]) -> npt.NDArray
 def _by_rows(time: pl.Series | None, clock: npt.NDArray[np.float64] | None, rows: int, every: int) -> Windows:
     position = np.arange(rows)
     order = np.argsort(clock, kind="stable") if clock is not None else position
-    count = max(1, rows // every + (2 * (rows % every) >= every))
+    count = row_windows(rows, every)
     index = np.empty(rows, dtype=np.int64)
     index[order] = np.minimum(position // every, count - 1)
     names = []
@@ -110,26 +118,40 @@ def _by_rows(time: pl.Series | None, clock: npt.NDArray[np.float64] | None, rows
         if time is None:
             names.append((str(first), str(last)))
         else:
-            names.append((_moment(time[int(order[first])]), _moment(time[int(order[last])])))
+            names.append((moment(time[int(order[first])]), moment(time[int(order[last])])))
     return Windows(index, tuple(names))
 
 
-def _moment(value: object) -> str:
+def row_windows(rows: int, every: int) -> int:
+    """Return how many windows of ``every`` rows there are; a last one of under half joins the one before."""
+    return max(1, rows // every + (2 * (rows % every) >= every))
+
+
+def moment(value: object) -> str:
+    """Return a time as it is shown."""
     return value.isoformat() if isinstance(value, (dt.date, dt.datetime)) else str(value)
 
 
 def _by_calendar(days: npt.NDArray[np.float64] | None, every: str) -> Windows:
     assert days is not None
+    starts, index = np.unique(calendar_start(days, every), return_inverse=True)
+    return Windows(index.astype(np.int64), tuple(calendar_name(int(s), every) for s in starts))
+
+
+def calendar_start(days: npt.NDArray[np.float64], every: str) -> npt.NDArray[np.int64]:
+    """Return the epoch day on which each moment's day, week or month began."""
     day = np.floor(days).astype(np.int64)
     if every == "day":
-        start = day
-    elif every == "week":
+        return day
+    if every == "week":
         # 1970-01-01 was a Thursday: day -3 was a Monday.
-        start = (day + 3) // 7 * 7 - 3
-    else:
-        start = day.astype("datetime64[D]").astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    starts, index = np.unique(start, return_inverse=True)
-    return Windows(index.astype(np.int64), tuple((_day(s), _day(_end(int(s), every))) for s in starts))
+        return (day + 3) // 7 * 7 - 3
+    return day.astype("datetime64[D]").astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+
+
+def calendar_name(start: int, every: str) -> tuple[str, str]:
+    """Return the first and the last day of a window."""
+    return _day(start), _day(_end(start, every))
 
 
 def _end(start: int, every: str) -> int:

@@ -1,0 +1,283 @@
+"""A table that is read part by part, in an order that does not depend on who reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import polars.selectors as cs
+
+from steelyard.auditing.reading.sources import load, scan_files
+from steelyard.errors import InputError
+
+IntArray = npt.NDArray[np.int64]
+
+PART_ROWS = 131_072
+"""Rows of a part: enough that reading one costs little more than its rows, few enough to hold several."""
+
+_RANDOM_ACCESS = {".parquet", ".pq", ".arrow", ".feather", ".ipc"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of rows: the ``first`` one's number in the whole table, how many, and where in which file."""
+
+    number: int
+    first: int
+    rows: int
+    file: int = 0
+    start: int = 0
+
+    @property
+    def index(self) -> IntArray:
+        """The rows' numbers in the whole table."""
+        return np.arange(self.first, self.first + self.rows)
+
+
+class Source(Protocol):
+    """A table in parts. It is sent to whoever reads, so it holds no open file."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts in the order of their rows."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole table."""
+        ...
+
+    def read(self, part: Part) -> pl.DataFrame:
+        """Return the rows of one part."""
+        ...
+
+    def identity(self) -> list[Any]:
+        """Return plain values that change when the rows do."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Parquet or Arrow files, read by slices; ``sizes`` holds their rows."""
+
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
+    columns: tuple[str, ...]
+    part_rows: int = PART_ROWS
+    names: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts: list[Part] = []
+        first = 0
+        for file, size in enumerate(self.sizes):
+            # A part never spans two files, so that each is one slice of one file.
+            for start in range(0, size, self.part_rows):
+                rows = min(self.part_rows, size - start)
+                parts.append(Part(len(parts), first + start, rows, file, start))
+            first += size
+        object.__setattr__(self, "parts", tuple(parts))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(self.sizes)
+
+    def read(self, part: Part) -> pl.DataFrame:
+        """Return the rows of one part."""
+        path = self.paths[part.file]
+        name = Path(path)
+        scan = pl.scan_parquet(name, glob=False) if _is_parquet(name) else pl.scan_ipc(name)
+        try:
+            frame = scan.select(self.columns).slice(part.start, part.rows).collect()
+        except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+            raise InputError(f"'{path}' cannot be read any more: {error}") from error
+        if frame.height != part.rows:
+            raise InputError(f"'{path}' has lost rows while it was read; run again on files that rest")
+        return frame.with_columns(cs.decimal().cast(pl.Float64))
+
+    def identity(self) -> list[Any]:
+        """Return names, sizes and times of change of the files as the caller named them."""
+        out: list[Any] = []
+        for name in self.names or self.paths:
+            stat = os.stat(name)
+            out.append([str(Path(name).resolve()), stat.st_size, stat.st_mtime_ns])
+        return out
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A data frame in memory, in slices."""
+
+    frame: pl.DataFrame = field(repr=False)
+    part_rows: int = PART_ROWS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.frame.columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the frame."""
+        return self.frame.height
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Slices of equal size, the last one shorter."""
+        starts = range(0, self.rows, self.part_rows)
+        return tuple(Part(k, first, min(self.part_rows, self.rows - first)) for k, first in enumerate(starts))
+
+    def read(self, part: Part) -> pl.DataFrame:
+        """Return the rows of one part."""
+        return self.frame.slice(part.first, part.rows)
+
+    def identity(self) -> list[Any]:
+        """Return the sum of the rows' hashes, and their number."""
+        return [self.rows, int(self.frame.hash_rows(seed=0).sum() or 0)]
+
+
+def count_rows(source: Any) -> int | None:
+    """Return how many rows a table has, at little cost; None where only reading it can tell.
+
+    Parameters
+    ----------
+    source : path, glob, Source or data frame
+    """
+    if isinstance(source, (str, Path)):
+        faults: list[str] = []
+        counts: list[int] = []
+
+        def counted(scan: pl.LazyFrame) -> pl.LazyFrame:
+            counts.append(scan.select(pl.len()).collect().item())
+            return scan
+
+        return sum(counts) if scan_files(source, "", faults, settle=counted) is not None else None
+    if hasattr(source, "parts") and hasattr(source, "read"):
+        return int(source.rows)
+    try:
+        return len(source)
+    except TypeError:
+        return None
+
+
+def open_source(
+    source: Any, side: str, faults: list[str], *, scratch: Path, part_rows: int = PART_ROWS
+) -> Source | None:
+    """Return a table in parts.
+
+    Parameters
+    ----------
+    source : path, glob, Source or data frame
+        Of Parquet and Arrow files any part can be read; CSV and NDJSON files are first written
+        anew as Parquet under ``scratch``, in a stream.
+    side : str
+        What to call the table in a message.
+    faults : list of str
+        Whatever is wrong is appended here.
+    scratch : Path
+        Directory for those files.
+    part_rows : int
+
+    Returns
+    -------
+    Source or None
+        None if a fault was found.
+    """
+    if hasattr(source, "parts") and hasattr(source, "read"):
+        return source  # type: ignore[no-any-return]
+    if not isinstance(source, (str, Path)):
+        frame = load(source, side, faults)
+        return None if frame is None else Frame(frame, part_rows)
+    paths: list[str] = []
+    sizes: list[int] = []
+    # What is opened next, known to ``settle`` by its turn alone: the files come in sorted order.
+    names = _named(source)
+
+    def settled(scan: pl.LazyFrame) -> pl.LazyFrame:
+        name = names[len(paths)]
+        if name.suffix.lower() not in _RANDOM_ACCESS or not _sliceable(name):
+            rewritten = scratch / f"{side.lower()}-{len(paths):05d}.parquet"
+            scan.sink_parquet(rewritten)
+            name = rewritten
+            scan = pl.scan_parquet(name, glob=False)
+        sizes.append(scan.select(pl.len()).collect().item())
+        paths.append(str(name))
+        return scan
+
+    scans = scan_files(source, side, faults, settle=settled)
+    if scans is None:
+        return None
+    if not sum(sizes):
+        faults.append(f"{side}: '{source}' has no rows; give a table with a header and rows")
+        return None
+    columns = tuple(scans[0].collect_schema().names())
+    return Files(tuple(paths), tuple(sizes), columns, part_rows, tuple(map(str, names)))
+
+
+def _named(source: str | Path) -> list[Path]:
+    import glob
+
+    if Path(source).exists():
+        return [Path(source)]
+    return [Path(name) for name in sorted(glob.glob(str(source), recursive=True)) if Path(name).is_file()]
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def _sliceable(path: Path) -> bool:
+    """Whether an Arrow file is of the format that allows to begin anywhere."""
+    if _is_parquet(path):
+        return True
+    with path.open("rb") as handle:
+        return handle.read(6) == b"ARROW1"
+
+
+def gather(
+    source: Source,
+    rows: IntArray,
+    run: Callable[[Callable[[Part], pl.DataFrame], Sequence[Part]], Iterable[pl.DataFrame]],
+) -> pl.DataFrame:
+    """Return the rows of ascending numbers, from whichever parts they are in.
+
+    Parameters
+    ----------
+    source : Source
+    rows : array of shape (k,)
+    run : callable
+        Maps a function over parts and yields the results in their order.
+    """
+    wanted = [p for p in source.parts if len(_within(rows, p))]
+    pieces = list(run(Taken(source, rows), wanted))
+    # One file's integers may be another's decimals: the wider type holds both.
+    return pl.concat(pieces, how="vertical_relaxed").rechunk()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Those of a part's rows that are wanted."""
+
+    source: Source
+    rows: IntArray
+
+    def __call__(self, part: Part) -> pl.DataFrame:
+        """Read the part and keep them."""
+        return self.source.read(part)[_within(self.rows, part) - part.first]
+
+
+def _within(rows: IntArray, part: Part) -> IntArray:
+    start, end = np.searchsorted(rows, [part.first, part.first + part.rows])
+    return rows[start:end]

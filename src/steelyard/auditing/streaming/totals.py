@@ -1,0 +1,204 @@
+"""What a pass over all rows adds up: mergeable sums of either table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.errors import InputError
+from steelyard.evaluation.sums import MetricSums
+from steelyard.numerics import CategoryCounts, Moments, TopWeights, WeightSums, merge_keyed
+
+Reader = Callable[[Any], Any]
+
+
+class Totals:
+    """Base of records whose fields are counts, mergeable summaries, or mappings of such; None stays None.
+
+    ``READERS`` holds, for each field, what reads its plain value back.
+    """
+
+    READERS: ClassVar[Mapping[str, Reader]]
+
+    def merge(self, other: Self, /) -> Self:
+        """Return the sums over both sets of rows, this one's first."""
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return type(self)(**{name: _joined(getattr(self, name), getattr(other, name)) for name in names})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the sums as plain values that JSON can hold without loss."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the sums that ``to_dict`` wrote; anything else raises an InputError."""
+        if not isinstance(plain, Mapping) or set(plain) != set(cls.READERS):
+            raise InputError(f"these are no {cls.__name__}: they lack parts of them, or have others.")
+        return cls(**{name: read(plain[name]) for name, read in cls.READERS.items()})
+
+
+def _joined(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return None
+    if isinstance(a, (int, float)):
+        return a + b
+    return merge_keyed(a, b) if isinstance(a, Mapping) else a.merge(b)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return [[key, _plain(part)] for key, part in value.items()]
+    return value if value is None or isinstance(value, (int, float)) else value.to_dict()
+
+
+def _maybe(read: Reader) -> Reader:
+    return lambda plain: None if plain is None else read(plain)
+
+
+def _keyed(read: Reader) -> Reader:
+    return lambda plain: {key: read(part) for key, part in plain}
+
+
+def _count(plain: Any) -> int:
+    if isinstance(plain, bool) or not isinstance(plain, int) or plain < 0:
+        raise InputError(f"{plain!r} is no count of rows.")
+    return plain
+
+
+@dataclass(frozen=True)
+class WindowTotals(Totals):
+    """LIVE's rows, or those of one window.
+
+    Attributes
+    ----------
+    rows : int
+    expected : MetricSums
+        Of the outcomes that are expected.
+    noise : Moments or None
+        Each metric's label noise by row (`label_noises`); None for a regression.
+    actual : MetricSums or None
+        Of the labels, where they are known.
+    """
+
+    rows: int
+    expected: MetricSums
+    noise: Moments | None
+    actual: MetricSums | None
+
+    READERS: ClassVar[Mapping[str, Reader]] = {
+        "rows": _count,
+        "expected": MetricSums.from_dict,
+        "noise": _maybe(Moments.from_dict),
+        "actual": _maybe(MetricSums.from_dict),
+    }
+
+
+@dataclass(frozen=True)
+class LiveTotals(Totals):
+    """All that the audit says of LIVE's rows together.
+
+    Attributes
+    ----------
+    profiles : mapping of str to ColumnProfile
+    numbers : Moments
+        Of the columns that hold numbers.
+    codes : CategoryCounts
+        Of those that hold categories.
+    whole : WindowTotals
+    windows : mapping of int to WindowTotals
+    outside : int
+        Rows where TRAIN has almost none.
+    sizes : Moments
+        Of the intervals' widths or the sets' numbers of classes, infinite ones left out.
+    unbounded : float
+        Rows whose interval or set says nothing.
+    covered : int or None
+        Rows whose interval or set holds their label.
+    """
+
+    profiles: Mapping[str, ColumnProfile]
+    numbers: Moments
+    codes: CategoryCounts
+    whole: WindowTotals
+    windows: Mapping[int, WindowTotals]
+    outside: int
+    sizes: Moments
+    unbounded: float
+    covered: int | None
+
+    READERS: ClassVar[Mapping[str, Reader]] = {
+        "profiles": _keyed(ColumnProfile.from_dict),
+        "numbers": Moments.from_dict,
+        "codes": CategoryCounts.from_dict,
+        "whole": WindowTotals.from_dict,
+        "windows": _keyed(WindowTotals.from_dict),
+        "outside": _count,
+        "sizes": Moments.from_dict,
+        "unbounded": float,
+        "covered": _maybe(_count),
+    }
+
+
+@dataclass(frozen=True)
+class TrainTotals(Totals):
+    """All that the audit says of TRAIN's rows together.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that count.
+    unlabelled, unknown : int
+        Rows left out: without a target, or of a class that the sample does not have.
+    profiles : mapping of str to ColumnProfile
+    numbers, weighted_numbers : Moments
+    codes, weighted_codes : CategoryCounts
+    naive : MetricSums
+        Of the observed outcomes.
+    residuals : Moments
+        Of each metric's residual effect, weighted.
+    residuals_squared : Moments
+        The same, weighted by the weights' squares.
+    weights : WeightSums
+    top : TopWeights
+    """
+
+    rows: int
+    unlabelled: int
+    unknown: int
+    profiles: Mapping[str, ColumnProfile]
+    numbers: Moments
+    weighted_numbers: Moments
+    codes: CategoryCounts
+    weighted_codes: CategoryCounts
+    naive: MetricSums
+    residuals: Moments
+    residuals_squared: Moments
+    weights: WeightSums
+    top: TopWeights
+
+    READERS: ClassVar[Mapping[str, Reader]] = {
+        "rows": _count,
+        "unlabelled": _count,
+        "unknown": _count,
+        "profiles": _keyed(ColumnProfile.from_dict),
+        "numbers": Moments.from_dict,
+        "weighted_numbers": Moments.from_dict,
+        "codes": CategoryCounts.from_dict,
+        "weighted_codes": CategoryCounts.from_dict,
+        "naive": MetricSums.from_dict,
+        "residuals": Moments.from_dict,
+        "residuals_squared": Moments.from_dict,
+        "weights": WeightSums.from_dict,
+        "top": TopWeights.from_dict,
+    }
+
+    def correction(self, column: int) -> tuple[float, float]:
+        """Return the weighted mean of a metric's residual effect, and that mean's variance."""
+        mean = float(self.residuals.means[column])
+        total = float(self.residuals.weight[column])
+        squared = self.residuals_squared
+        # Squares about the weighted mean, from those about the mean that squared weights give.
+        spread = float(squared.m2[column] + squared.weight[column] * (squared.means[column] - mean) ** 2)
+        return mean, spread / total**2

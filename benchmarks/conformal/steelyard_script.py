@@ -8,8 +8,9 @@ import sys
 import time
 from statistics import median
 
-# scikit-learn loads pandas wherever it is installed; it is an extra of ours that others' environments lack.
-sys.modules["pandas"] = None
+from benchmarks.bare import hide
+
+hide("pandas")  # an extra of ours, which the other packages' environments need not have
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

@@ -1,6 +1,6 @@
 """Do the audit's intervals hold the truth: repeats on generators whose truth is known.
 
-``python -m benchmarks audit_truth [--repeats R] [--rows N] [--jobs J] [--only NAME ...]``
+``python -m benchmarks audit_truth [--quick] [--repeats R] [--rows N] [--jobs J] [--only NAME ...]``
 """
 
 from __future__ import annotations
@@ -188,7 +188,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--dry", action="store_true", help="print the section, write nothing")
+    parser.add_argument("--quick", action="store_true", help="three small repeats; prints, writes nothing")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.repeats, options.rows, options.dry = 3, 600, True
     console = Console(stderr=True)
     results = {}
     for setting in SETTINGS:

@@ -118,7 +118,7 @@ def setting(
     machine: Machine,
     *,
     versions: Mapping[str, Mapping[str, str]],
-    repeats: int,
+    repeats: int | Sequence[int],
     results: Sequence[Result] = (),
 ) -> str:
     """Return the paragraph that says where and how it was measured, with a warning if others were busy.
@@ -128,10 +128,12 @@ def setting(
     machine : Machine
     versions : mapping
         From the name of an environment to its packages' versions.
-    repeats : int
+    repeats : int or sequence of int
+        Several where they differ between tables.
     results : sequence of Result
         Of the section; they know how busy the machine was meanwhile.
     """
+    times = str(repeats) if isinstance(repeats, int) else " or ".join(map(str, sorted(set(repeats))))
     threads = "one thread" if machine.threads == 1 else f"{machine.threads} threads"
     packages = "; ".join(
         f"{who}: {', '.join(f'{k} {v}' for k, v in own.items())}" for who, own in versions.items()
@@ -140,8 +142,8 @@ def setting(
     text = (
         f"Python {machine.python}, {machine.cores} cores ({machine.processor}){load}. Every competitor runs "
         f"in a process of its own with {threads} (`OMP_NUM_THREADS={machine.threads}` and its like), in "
-        f"turn, {repeats} times; medians, ranges in brackets. Seconds are those of the work, after imports "
-        f"and reading; peak memory is that of the whole process. {packages}."
+        f"turn ({times} runs each); medians, ranges in brackets. Seconds are those of the work, after "
+        f"imports and reading; peak memory is that of the whole process. {packages}."
     )
     seen = [f for f in (machine.foreign, *(r.foreign for r in results)) if f is not None]
     if seen and max(seen) > QUIET:

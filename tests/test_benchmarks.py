@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,9 @@ from benchmarks.label_free.score import Record, rows_of, summary
 from benchmarks.label_free.table import render
 from benchmarks.measure import Competitor, Machine, Result, Run, race, run_once, summarise
 from benchmarks.tables import Column, answered, losing, losses, setting, table
+from benchmarks.whole_audit.questions import MOVED, splits
+from benchmarks.whole_audit.run import counted
+from benchmarks.whole_audit.table import render as whole_audit_section
 
 
 def case_of(
@@ -310,3 +316,70 @@ def test_the_command_line_knows_names_and_options():
     assert split(["a", "b", "--quick", "x"]) == (["a", "b"], ["--quick", "x"])
     assert split([]) == ([], [])
     assert command_line(["unheard_of"]) == 2
+
+
+def audit_results() -> dict:
+    said = {"accuracy": 0.8, "error": 0.01, "report": 50_000, "answered": {"kind of shift": "covariate"}}
+    ours = Result(
+        "steelyard", 3, 4.0, 3.9, 4.2, 5.0, 3e8, {**said, "steps": {"shift": 3.0, "read": 0.1}}, None
+    )
+    peer = Result("NannyML", 3, 8.0, 7.0, 9.0, 9.0, 4e8, {**said, "error": 0.005, "answered": {}}, None)
+    broken = Result("Evidently", 1, failure="exit code 1: ImportError")
+    machine = Machine("3.11", "cpu", 2, 0.1, 0.0, 1)
+    part = {"kind": "audit", "title": "Census", "rows": (10, 20), "columns": 3}
+    alarms = {
+        "steelyard": {"false": 0.0, "found": 0.5, "any": 1.0, "joint": {"the audit": 1.0}},
+        "NannyML": {"false": 0.2, "found": 0.9, "any": 1.0, "joint": {"domain classifier": 0.0}},
+        "Evidently": {"failure": "exit code 1"},
+    }
+    return {
+        "machine": asdict(machine),
+        "versions": {"steelyard": {"numpy": "2"}},
+        "repeats": [3, 5],
+        "parts": [{**part, "results": [asdict(r) for r in (ours, peer, broken)]}],
+        "alarms": [{"move": 0.1, "results": alarms}],
+        "pairs": {"count": 4, "rows": [100, 50]},
+    }
+
+
+def test_the_section_on_whole_audits_survives_the_file_and_names_losses():
+    stored = audit_results()
+    text = whole_audit_section(stored)
+    assert text == whole_audit_section(json.loads(json.dumps(stored)))
+    assert "| Evidently | no answer: exit code 1: ImportError |" in text
+    assert "in its first run: shift 3.0, read 0.1." in text
+    assert "| kind of shift | covariate |  |" in text
+    assert "error of the estimated accuracy: 0.0100 against 0.0050 (NannyML)." in text
+    assert "moved by 0.1: 50% against 90% (NannyML, which flags 20% of those that stayed)." in text
+    assert "False alarms when" not in text
+
+
+def test_flags_are_counted_among_the_columns_that_stayed_and_that_moved():
+    pairs = [{"columns": ["a", "b"], "joint": {"t": True}}, {"columns": ["a"], "joint": {"t": False}}]
+    found = counted(pairs, ["a", "b", "c"], {"a", "c"})
+    assert found == {"false": 0.5, "found": 0.5, "any": 1.0, "joint": {"t": 0.5}}
+    assert counted(pairs, ["a", "b", "c"], set())["found"] is None
+
+
+def test_the_pairs_move_as_they_say(tmp_path):
+    job = splits(tmp_path, move=0.3, count=1, rows=(40_000, 40_000))
+    reference, live = (pl.read_parquet(path) for path in job["pairs"][0])
+    # Standard errors at 40,000 rows a side: 0.007 of a mean's difference, 0.003 of a share's.
+    for name in job["numbers"]:
+        moved = live[name].mean() - reference[name].mean()
+        assert moved == pytest.approx(0.3 if name in MOVED else 0.0, abs=0.03)
+    for name in job["categories"]:
+        moved = (live[name] == "0").mean() - (reference[name] == "0").mean()
+        assert moved == pytest.approx(0.15 if name in MOVED else 0.0, abs=0.014)
+    assert "y" in reference.columns
+    assert "y" not in live.columns
+
+
+def test_a_changed_requirement_asks_for_a_new_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    peer = Environment("peer", ())
+    peer.python.parent.mkdir(parents=True)
+    peer.python.symlink_to(sys.executable)
+    assert peer.versions() == {}
+    (peer.directory / "requirements.txt").write_text("pip>=0\n")
+    assert peer.versions() is None

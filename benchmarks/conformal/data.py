@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,14 +98,22 @@ def prepare(models: Models, size: Size, seed: int, folder: Path) -> Tables:
     cal, rest = slice(0, n), slice(n, n + m)
 
     def write(
-        name: str, out: FloatArray, y: FloatArray, out_test: FloatArray, y_test: FloatArray, w: FloatArray
-    ):
+        name: str,
+        out: FloatArray,
+        y: npt.NDArray[Any],
+        out_test: FloatArray,
+        y_test: npt.NDArray[Any],
+        w: FloatArray,
+    ) -> Path:
         path = folder / f"{name}_{n}_{seed}.npz"
+        # Numbers lie column by column, so that what the model returns is contiguous, as a model's output is;
+        # probabilities lie row by row, for the same reason.
+        order: Any = "F" if name.startswith("regression") else "C"
         np.savez(
             path,
-            X_cal=np.column_stack([out[cal], weights]),
+            X_cal=np.asarray(np.column_stack([out[cal], weights]), order=order),
             y_cal=y[cal],
-            X_test=np.column_stack([out_test, w]),
+            X_test=np.asarray(np.column_stack([out_test, w]), order=order),
             y_test=y_test,
         )
         return path

@@ -28,7 +28,7 @@ PUNCC = Environment("puncc", ("puncc",))
 SEED = 7
 TIMEOUT = 120.0
 
-FULL = (Size(1_000, 10_000, 20, 1), Size(10_000, 100_000, 5, 1), Size(100_000, 1_000_000, 1, 5))
+FULL = (Size(1_000, 10_000, 20, 1), Size(10_000, 100_000, 5, 1), Size(100_000, 1_000_000, 1, 3))
 QUICK = (Size(1_000, 10_000, 2, 1),)
 
 # Name of the table, its data, score, and who takes part: package and which weights it is given.

@@ -33,6 +33,9 @@ calibration rows is itself random: its standard deviation is 0.0095, 0.003 and 0
 Sizes of randomised sets differ by chance too, by about ten times as much as the coverage.
 """
 
+_OTHER_WORK = """With weights puncc does less: it finds one threshold for all test rows, steelyard one for
+each."""
+
 _KINDS = {
     "regression": "Intervals",
     "classes": "Sets of six classes",
@@ -79,7 +82,7 @@ def render(stored: Mapping[str, Any]) -> str:
             title = f"{_name(found)}, {part['size']['calibration']:,} calibration rows"
             # Memory and start of these small jobs are those of the imports, which the largest shows too.
             said += [s for s in _lost(title, results, ()) if f"{COST[0].title}: " in s]
-    parts.append(losing(said))
+    parts += [losing(said), "" if not any(" weights, " in s for s in said) else _OTHER_WORK]
     return "\n\n".join(p.strip() for p in parts if p) + "\n"
 
 

@@ -96,3 +96,11 @@ def test_a_tail_that_was_not_kept_is_told():
     with pytest.raises(InconclusiveError, match="capacity=301"):
         pareto_k_of_top(top)
     assert pareto_k_of_top(TopWeights.of(np.full(100, -np.inf))) is None
+
+
+def test_the_shape_alone_is_the_shape_that_smooths():
+    rng = np.random.default_rng(11)
+    for n in (1, 24, 25, 100, 5_000):
+        plain = rng.normal(size=n)
+        for log_w in (plain, np.round(plain, 1)):  # ties at the cut-off as well
+            assert pareto_k(log_w) == pareto_smooth(log_w)[1]

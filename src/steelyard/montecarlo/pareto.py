@@ -61,7 +61,7 @@ def pareto_k(log_weights: Any) -> float | None:
     -----
     The tail is the ``min(n / 5, 3 sqrt(n))`` largest weights. None is returned
     where it has fewer than five values or no spread (bounded weights such as
-    those of classes).
+    those of classes). Time O(n).
 
     Examples
     --------
@@ -70,7 +70,13 @@ def pareto_k(log_weights: Any) -> float | None:
     >>> bool(abs(pareto_k(-0.5 * np.log(u)) - 0.5) < 0.15)  # weights u^-0.5 have k = 0.5
     True
     """
-    return _smooth(as_vector(log_weights, name="log_weights"))[1]
+    log_w = as_vector(log_weights, name="log_weights")
+    tail = _tail_length(log_w.shape[0])
+    if tail < 5:
+        return None
+    largest = np.partition(log_w, -tail - 1)[-tail - 1 :]
+    fitted = _fit_tail(np.sort(largest))
+    return None if fitted is None else fitted[0]
 
 
 def pareto_k_of_top(top: TopWeights) -> float | None:

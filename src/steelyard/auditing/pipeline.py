@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from steelyard.auditing.streaming.finish import (
 )
 from steelyard.auditing.streaming.run import SAMPLE_ROWS, Streams, open_streams, score_all
 from steelyard.auditing.streaming.source import count_rows
+from steelyard.auditing.streaming.spool import Temporary
 from steelyard.auditing.tables import Tables
 from steelyard.auditing.weigh import METHODS, reconsider, weigh
 from steelyard.errors import InputError
@@ -168,8 +168,8 @@ def audit(
     with step("read", "Reading the tables"):
         if _too_large(train, sample) or _too_large(live, sample):
             if work is None:
-                keep_alive = tempfile.TemporaryDirectory(prefix="steelyard-")
-                work = keep_alive.name
+                keep_alive = Temporary()
+                work = keep_alive.path
             streams = open_streams(
                 train,
                 live,

@@ -134,6 +134,17 @@ class Learnt:
         expected = self.models(X, as_outputs(output), fold)
         return expected if self.class_ratio is None else shift_posterior(expected, self.class_ratio)
 
+    def weigh(self, X: FloatArray, fold: IntArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Return the log weights of LIVE rows, and which of them TRAIN does not cover."""
+        if self.boosted is None:
+            return self.weights.target(X, fold), np.zeros(len(X), dtype=bool)
+        ratio = self.boosted.log_ratio_by_fold(X, fold)
+        outside = ratio > np.log(UNCOVERED_RATIO)
+        # Where the weights are this ratio it need not be computed again: it is half of the work.
+        if self.weights.ratio == self.boosted.log_ratio_by_fold:
+            return ratio - self.weights.offset, outside
+        return self.weights.target(X, fold), outside
+
     def numbers(self, X: FloatArray, weights: FloatArray | None = None) -> tuple[Moments, CategoryCounts]:
         """Return the sums of the columns that hold numbers, and of those that hold codes."""
         codes = np.array([f.categories is not None for f in self.features], dtype=bool)
@@ -169,15 +180,12 @@ class ScoreLive:
             X_new, fold_new = X[new], fold[new]
             output_new = learnt.deployed(frame[new], X_new, fold_new)
             expected_new = learnt.expect(X_new, output_new, fold_new)
-            log_new = learnt.weights.target(X_new, fold_new)
+            log_new, outside_new = learnt.weigh(X_new, fold_new)
             other = None
             if learnt.weights_other is not None:
                 other = np.exp(learnt.weights_other.target(X_new, fold_new))
             rows = LiveRows(X_new, output_new, expected_new, np.exp(log_new), other, fold_new, uniforms[new])
             predicted = learnt.predictions(rows)
-            outside_new = np.zeros(len(new), dtype=bool)
-            if learnt.boosted is not None:
-                outside_new = learnt.boosted.log_ratio_by_fold(X_new, fold_new) > np.log(UNCOVERED_RATIO)
             order = np.argsort(np.concatenate([np.flatnonzero(inside), new]), kind="stable")
             output = _both_outputs(output, output_new, order)
             expected = np.concatenate([expected, expected_new])[order]

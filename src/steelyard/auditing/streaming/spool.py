@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,6 +115,14 @@ class Spool:
 
     def _file(self, side: str, number: int) -> Path:
         return self.directory / f"{side}-{number:06d}.parquet"
+
+
+class Temporary:
+    """A directory that is removed when nothing refers to this object any more."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="steelyard-"))
+        self._removed = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def begun(directory: Path) -> bool:

@@ -67,7 +67,7 @@ def audit(
 
     Parameters
     ----------
-    train, live : path, or pandas, Polars or Arrow table
+    train, live : path, or pandas, Polars, Arrow or Dask table
         CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob. TRAIN holds
         the target; LIVE usually does not.
     target : str
@@ -165,7 +165,7 @@ def audit(
     streams: Streams | None = None
     keep_alive: Any = None
     runner = make_engine(engine, scheduler)
-    with step("read", "Reading the tables"):
+    with step("read", "Reading the tables"), runner:
         if _too_large(train, sample) or _too_large(live, sample):
             if work is None:
                 keep_alive = Temporary()
@@ -220,7 +220,7 @@ def audit(
     rows = {"train": len(tables.X), "live": len(tables.X_live)}
     row_tables = None
     if streams is not None:
-        with step("score", "Scoring all rows") as done:
+        with step("score", "Scoring all rows") as done, runner:
             sampled = Sampled.of(tables, found, weighed, estimated, certified)
             all_train, all_live = score_all(
                 streams, tables, found, weighed, estimated, certified, seed=seeds[8], done=done

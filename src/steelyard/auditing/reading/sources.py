@@ -30,7 +30,7 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
 
     Parameters
     ----------
-    source : str, Path, or a pandas, Polars or Arrow table
+    source : str, Path, or a pandas, Polars, Arrow or Dask table
         A path may be a glob; its files must have the same columns.
     side : str
         What to call the table in a message, such as ``"TRAIN"``.
@@ -48,7 +48,16 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
     """
     if isinstance(source, (str, Path)):
         return _load_files(source, side, faults)
+    if is_dask(source):
+        from steelyard.auditing.streaming.dask_source import computed
+
+        source = computed(source, side)
     return _load_native(source, side, faults)
+
+
+def is_dask(source: Any) -> bool:
+    """Whether this is a Dask DataFrame, told without importing Dask."""
+    return type(source).__module__.split(".")[0] == "dask" and hasattr(source, "to_delayed")
 
 
 def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFrame | None:

@@ -6,7 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -17,7 +18,23 @@ R = TypeVar("R")
 
 
 class Engine(Protocol):
-    """Whoever maps a function over parts; the results come in the order of the parts, whoever is first."""
+    """Whoever maps a function over parts; the results come in the order of the parts, whoever is first.
+
+    What it needs for that, it keeps while its context lasts.
+    """
+
+    def __enter__(self) -> Self:
+        """Get ready for several maps."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of what was needed."""
+        ...
 
     def map(self, function: Callable[[Part], R], parts: Sequence[Part]) -> Iterator[R]:
         """Yield ``function(part)`` for each part."""
@@ -39,7 +56,19 @@ class Threads:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or _cores()
+        self.workers = workers or cores()
+
+    def __enter__(self) -> Self:
+        """Nothing is kept between maps."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing was kept."""
 
     def map(self, function: Callable[[Part], R], parts: Sequence[Part]) -> Iterator[R]:
         """Yield ``function(part)`` for each part, in order."""
@@ -80,7 +109,7 @@ def make_engine(name: str, scheduler: str | None = None) -> Engine:
     return Threads()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

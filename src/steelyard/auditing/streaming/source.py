@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import polars.selectors as cs
 
-from steelyard.auditing.reading.sources import load, scan_files
+from steelyard.auditing.reading.sources import is_dask, load, scan_files
 from steelyard.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -154,6 +154,7 @@ def count_rows(source: Any) -> int | None:
     Parameters
     ----------
     source : path, glob, Source or data frame
+        The partitions of a Dask DataFrame are computed for it.
     """
     if isinstance(source, (str, Path)):
         faults: list[str] = []
@@ -166,6 +167,10 @@ def count_rows(source: Any) -> int | None:
         return sum(counts) if scan_files(source, "", faults, settle=counted) is not None else None
     if hasattr(source, "parts") and hasattr(source, "read"):
         return int(source.rows)
+    if is_dask(source):
+        from steelyard.auditing.streaming.dask_source import count_dask
+
+        return count_dask(source)
     try:
         return len(source)
     except TypeError:
@@ -173,7 +178,7 @@ def count_rows(source: Any) -> int | None:
 
 
 def open_source(
-    source: Any, side: str, faults: list[str], *, scratch: Path, part_rows: int = PART_ROWS
+    source: Any, side: str, faults: list[str], *, scratch: Path, part_rows: int | None = None
 ) -> Source | None:
     """Return a table in parts.
 
@@ -188,15 +193,21 @@ def open_source(
         Whatever is wrong is appended here.
     scratch : Path
         Directory for those files.
-    part_rows : int
+    part_rows : int, optional
+        `PART_ROWS` by default.
 
     Returns
     -------
     Source or None
         None if a fault was found.
     """
+    part_rows = part_rows or PART_ROWS
     if hasattr(source, "parts") and hasattr(source, "read"):
         return source  # type: ignore[no-any-return]
+    if is_dask(source):
+        from steelyard.auditing.streaming.dask_source import open_dask
+
+        return open_dask(source, side, faults, part_rows=part_rows)
     if not isinstance(source, (str, Path)):
         frame = load(source, side, faults)
         return None if frame is None else Frame(frame, part_rows)
@@ -213,7 +224,8 @@ def open_source(
             name = rewritten
             scan = pl.scan_parquet(name, glob=False)
         sizes.append(scan.select(pl.len()).collect().item())
-        paths.append(str(name))
+        # Whoever reads a part may stand in another directory.
+        paths.append(str(name.absolute()))
         return scan
 
     scans = scan_files(source, side, faults, settle=settled)

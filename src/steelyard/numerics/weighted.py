@@ -75,7 +75,7 @@ def weighted_quantile(values: Any, q: Any, *, sample_weight: Any = None) -> Floa
     """
     v = as_vector(values)
     w = as_weights(sample_weight, v.shape[0])
-    order = np.argsort(v, kind="stable")
+    order = np.argsort(v)  # equal values may change places; a stable sort takes five times as long
     share = np.cumsum(w[order])
     # A relative slack of a few ulps keeps 0.1 + 0.2 from missing a level of 0.3.
     level = np.asarray(q, dtype=np.float64) * share[-1] * (1.0 - 4e-16 * v.shape[0] ** 0.5)

@@ -145,3 +145,18 @@ def test_shifts_without_rows_are_not_numbers():
     assert np.isnan(category_shift(empty, one)).all()
     assert np.isnan(number_shift(QuantileSketch.of([]), QuantileSketch.of([1.0]))).all()
     assert number_shift(QuantileSketch.of([np.nan]), QuantileSketch.of([1.0]))[0] == 1.0
+
+
+@pytest.mark.parametrize("digits", [1, 2, 15])
+@pytest.mark.parametrize("shift", [0.0, 0.1, 2.0])
+def test_the_largest_gap_is_found_wherever_it_lies(digits, shift):
+    """Against both distribution functions at every value, on more rows than are looked up at first."""
+    rng = np.random.default_rng([digits, round(10 * shift)])
+    a = np.round(rng.standard_normal(1500) * rng.choice([1, 3]), digits)
+    b = np.round(rng.standard_normal(900) + shift, digits)
+    for weight in (np.ones(1500), rng.integers(0, 3, 1500) * rng.random(1500)):
+        points = np.unique(np.concatenate([a, b]))
+        share = np.array([weight[a <= t].sum() for t in points]) / weight.sum()
+        other = np.array([np.mean(b <= t) for t in points])
+        found, _ = kolmogorov_smirnov(a, b, sample_weight=weight)
+        assert found == pytest.approx(np.abs(share - other).max(), abs=1e-13)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,41 +37,58 @@ def kolmogorov_smirnov(a: FloatArray, b: FloatArray, *, sample_weight: Any = Non
     >>> distance, p < 1e-6
     (0.5, True)
     """
-    w = as_weights(sample_weight, len(a))
-    return _largest_gap(a, w, effective_sample_size(w), b, np.ones(len(b)), len(b))
+    w = None if sample_weight is None else as_weights(sample_weight, len(a))
+    n = len(a) if w is None else effective_sample_size(w)
+    return _largest_gap(_Steps.of(a, w), n, _Steps.of(b), len(b))
 
 
-def _largest_gap(
-    a: FloatArray, w: FloatArray, n: float, b: FloatArray, v: FloatArray, m: float
-) -> tuple[float, float]:
-    """Return the largest gap between two weighted samples of n and m effective rows, and its p-value.
+@dataclass(frozen=True)
+class _Steps:
+    """A distribution function: values in order, and the weight up to each (None where all weigh the same)."""
+
+    values: FloatArray
+    cumulative: FloatArray | None
+
+    @classmethod
+    def of(cls, values: FloatArray, weights: FloatArray | None = None) -> _Steps:
+        if weights is None or weights.min() == weights.max():
+            return cls(np.sort(values), None)  # no weight has to follow its value
+        order = np.argsort(values)
+        return cls(values[order], np.concatenate([[0.0], np.cumsum(weights[order])]))
+
+    def share(self, points: FloatArray, side: Literal["left", "right"]) -> FloatArray:
+        """Return the share of weight below the points, or up to them."""
+        count = np.searchsorted(self.values, points, side=side)
+        if self.cumulative is None:
+            return np.asarray(count / len(self.values))
+        return np.asarray(self.cumulative[count] / self.cumulative[-1])
+
+
+# Looking a value up costs more than sorting it, so first only one in so many is looked up.
+_STRIDE = 64
+
+
+def _largest_gap(a: _Steps, n: float, b: _Steps, m: float) -> tuple[float, float]:
+    """Return the largest gap between two samples of n and m effective rows, and its p-value.
 
     F_a exceeds F_b the most at a value of a, and falls short of it the most just before one (or
-    not at all), so the values of one sample are looked up in the other and not the reverse.
+    not at all). Between two values of a, no gap exceeds F_a at the second less F_b at the first, or
+    the reverse; only where this is more than what was found already is every value looked at.
     """
-    values, share = _steps(a, w)
-    other, other_share = _steps(b, v)
-    at = np.searchsorted(other, values, side="right")
-    before = at - ((at > 0) & (other[at - 1] == values))
-    distance = max(
-        0.0,
-        float((share[1:] - other_share[at]).max()),
-        float((other_share[before] - share[:-1]).max()),
-    )
+    edges = np.append(a.values[::_STRIDE], a.values[-1])
+    up_to, other_up_to = a.share(edges, "right"), b.share(edges, "right")
+    found = _gap_at(a, b, edges)
+    bound = np.maximum(up_to[1:] - other_up_to[:-1], other_up_to[1:] - up_to[:-1])
+    rows = np.flatnonzero(bound > found)[:, None] * _STRIDE + np.arange(1, _STRIDE)
+    distance = max(found, _gap_at(a, b, a.values[rows[rows < len(a.values)]]))
     return distance, float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
 
 
-def _steps(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the distinct values, (k,), and the share of weight below the first and up to each, (k + 1,)."""
-    if weights.min() == weights.max():  # no weight has to follow its value, and a plain sort is far faster
-        ordered = np.sort(values)
-        cumulative = np.arange(len(values) + 1, dtype=np.float64)
-    else:
-        order = np.argsort(values)
-        ordered = values[order]
-        cumulative = np.concatenate([[0.0], np.cumsum(weights[order])])
-    last = np.append(ordered[1:] != ordered[:-1], True)
-    return ordered[last], (cumulative / cumulative[-1])[np.append(0, np.flatnonzero(last) + 1)]
+def _gap_at(a: _Steps, b: _Steps, points: FloatArray) -> float:
+    """Return the largest gap at values of a and just before them; 0 without any."""
+    above = a.share(points, "right") - b.share(points, "right")
+    below = b.share(points, "left") - a.share(points, "left")
+    return float(max(above.max(initial=0.0), below.max(initial=0.0)))
 
 
 def total_variation(
@@ -150,11 +168,9 @@ def number_shift(source: QuantileSketch, target: QuantileSketch) -> tuple[float,
     if not len(source.values) or not len(target.values):
         return _with_missing(None, source.presence, target.presence)
     among_known = _largest_gap(
-        source.values,
-        source.masses,
+        _Steps.of(source.values, source.masses),
         source.effective_rows,
-        target.values,
-        target.masses,
+        _Steps.of(target.values, target.masses),
         target.effective_rows,
     )
     return _with_missing(among_known, source.presence, target.presence)
@@ -168,19 +184,19 @@ def column_shift(
     For a number: the larger effect of the known values' distance, shrunk by the
     share known, and of the change in the share missing; Bonferroni over the two.
     """
-    w = as_weights(sample_weight, len(a))
+    w = None if sample_weight is None else as_weights(sample_weight, len(a))
     if categorical:
-        source = CategoryCounts.of(a, None if sample_weight is None else w)
-        effects, p_values = category_shift(source, CategoryCounts.of(b))
+        effects, p_values = category_shift(CategoryCounts.of(a, w), CategoryCounts.of(b))
         return float(effects[0]), float(p_values[0])
     known, known_b = ~np.isnan(a), ~np.isnan(b)
-    if known.all() and known_b.all() and len(b):
+    if len(a) and len(b) and known.all() and known_b.all():
         return kolmogorov_smirnov(a, b, sample_weight=w)
     presence = CategoryCounts.of(np.where(known, 0.0, np.nan), w)
     presence_b = CategoryCounts.of(np.where(known_b, 0.0, np.nan))
-    if not known_b.any() or w[known].sum() == 0:
+    counted = known if w is None else known & (w > 0)
+    if not known_b.any() or not counted.any():
         return _with_missing(None, presence, presence_b)
-    among_known = kolmogorov_smirnov(a[known], b[known_b], sample_weight=w[known])
+    among_known = kolmogorov_smirnov(a[known], b[known_b], sample_weight=None if w is None else w[known])
     return _with_missing(among_known, presence, presence_b)
 
 

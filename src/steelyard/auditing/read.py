@@ -126,6 +126,15 @@ def read_tables(
     )
 
 
+def missing_target(target: str, lacking: int, rows: int) -> Finding:
+    """Tell of rows of TRAIN without a target."""
+    text = (
+        f"Target '{target}' is missing in {lacking} rows of TRAIN ({lacking / rows:.1%}): those rows are "
+        "left out. If they are missing for a reason, the rest may not speak for all."
+    )
+    return Finding("missing-target", "warning", text)
+
+
 def label_series(labels: Any, target: str, faults: list[str]) -> pl.Series | None:
     """Read labels that are no column of LIVE: a file or table of one column, or the values themselves."""
     if not isinstance(labels, (str, Path)):
@@ -219,12 +228,7 @@ class _Reading:
             return None
         lacking = column.null_count()
         if lacking:
-            text = (
-                f"Target '{self.target}' is missing in {lacking} rows of TRAIN "
-                f"({lacking / column.len():.1%}): those rows are "
-                "left out. If they are missing for a reason, the rest may not speak for all."
-            )
-            self.findings.append(Finding("missing-target", "warning", text))
+            self.findings.append(missing_target(self.target, lacking, column.len()))
             self.train_rows = np.flatnonzero(known.to_numpy())
             self.frame = self.frame.filter(known)
         return read_target(

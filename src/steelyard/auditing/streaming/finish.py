@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from steelyard.auditing.estimate import (
     spanning,
     window_estimate,
 )
+from steelyard.auditing.read import missing_target
 from steelyard.auditing.reading.triage import judge_column
 from steelyard.auditing.result import Balance, ColumnNote, Finding, Performance, Window
 from steelyard.auditing.shift import Detected
@@ -273,15 +274,22 @@ def certify_all(certified: Certified, weighed: Weighed, live: LiveTotals) -> Cer
     return replace(certified, prediction=prediction, findings=findings)
 
 
-def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals) -> Tables:
-    """Return the tables with notes and findings on their columns that rest on all rows."""
+def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sampled: Sequence[str]) -> Tables:
+    """Return the tables with notes and findings on their columns that rest on all rows.
+
+    Of a column that no step uses only the sample is known; ``sampled`` names the
+    tables of which that is a part.
+    """
     kinds = {f.name: f.kind for f in tables.features}
     dropped = {id(f) for name in kinds for f in tables.column_findings.get(name, ())}
-    found: list[Finding] = [f for f in tables.findings if id(f) not in dropped]
+    found = [f for f in tables.findings if id(f) not in dropped and f.id != "missing-target"]
+    found += _left_out(tables.target, train)
     notes = []
     for note in tables.notes:
         if note.name not in kinds:
-            notes.append(note)
+            # How many values differ in a part does not tell how many do in the whole.
+            known = note if "TRAIN" not in sampled else replace(note, distinct_train=None)
+            notes.append(known if "LIVE" not in sampled else replace(known, distinct_live=None))
             continue
         a, b = train.profiles[note.name], live.profiles[note.name]
         kind = kinds[note.name]
@@ -294,6 +302,22 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals) -> Tables
         kept = tuple(i for i in note.issues if i in ("type differs", "numbers written as text"))
         notes.append(replace(_noted(note, train, live), issues=(*kept, *verdict.issues)))
     return replace(tables, notes=tuple(notes), findings=tuple(found))
+
+
+def _left_out(target: str, train: TrainTotals) -> list[Finding]:
+    """Tell of TRAIN's rows that do not count."""
+    found = []
+    rows = train.rows + train.unlabelled + train.unknown
+    if train.unlabelled:
+        found.append(missing_target(target, train.unlabelled, rows))
+    if train.unknown:
+        some = "1 row" if train.unknown == 1 else f"{train.unknown:,} rows"
+        text = (
+            f"In {some} of {rows:,} TRAIN's target '{target}' is one of the values that no sampled row has: "
+            "left out. Sample more rows (--sample) if they matter."
+        )
+        found.append(Finding("rare-class-left-out", "warning", text))
+    return found
 
 
 def _noted(note: ColumnNote, train: TrainTotals, live: LiveTotals) -> ColumnNote:

@@ -69,6 +69,11 @@ class Streams:
             return self.label_column
         return self.label_values[self.live_rows].to_list()
 
+    def sampled(self, side: str) -> bool:
+        """Whether the sample of ``"TRAIN"`` or ``"LIVE"`` lacks some of its rows."""
+        source, rows = (self.train, self.train_rows) if side == "TRAIN" else (self.live, self.live_rows)
+        return len(rows) < source.rows
+
     def row_tables(self, train: TrainTotals) -> dict[str, pl.LazyFrame]:
         """Return the weights of TRAIN's rows and the predictions of LIVE's, once all are scored."""
         weights = self.spool.table("train", len(self.train.parts))
@@ -80,11 +85,9 @@ class Streams:
     def findings(self) -> tuple[Finding, ...]:
         """Tell which tables were sampled."""
         out = []
-        for side, source, rows in (
-            ("TRAIN", self.train, self.train_rows),
-            ("LIVE", self.live, self.live_rows),
-        ):
-            if len(rows) < source.rows:
+        sides = (("TRAIN", self.train, self.train_rows), ("LIVE", self.live, self.live_rows))
+        for side, source, rows in sides:
+            if self.sampled(side):
                 text = (
                     f"{side} has {source.rows:,} rows: models were fitted, and shifts tested, on a uniform "
                     f"sample of {len(rows):,} of them (--sample); every row was scored."
@@ -134,10 +137,8 @@ def open_streams(
     faults: list[str] = []
     scratch = directory / TABLES
     scratch.mkdir(parents=True, exist_ok=True)
-    sources = [
-        open_source(s, side, faults, scratch=scratch) for s, side in ((train, "TRAIN"), (live, "LIVE"))
-    ]
-    train_source, live_source = sources
+    train_source = open_source(train, "TRAIN", faults, scratch=scratch)
+    live_source = open_source(live, "LIVE", faults, scratch=scratch)
     if train_source is None or live_source is None:
         raise InputError(faults)
     if time is not None and every is not None and time not in live_source.columns:
@@ -285,16 +286,20 @@ def _learnt(
         boosted=None if weighed.report.method == "none" else found.boosted,
         predictions=certified.predictions,
         slopes=slopes,
-        edges=None if proba is None else _edges(proba, _BINS),
-        window_edges=None if proba is None else _edges(proba, _WINDOW_BINS),
+        # A table that is no larger than a sample has room for each of its scores.
+        edges=_edges(proba, _BINS) if streams.sampled("LIVE") else None,
+        window_edges=_edges(proba, _WINDOW_BINS) if streams.sampled("LIVE") else None,
+        train_edges=_edges(proba, _BINS) if streams.sampled("TRAIN") else None,
         # The tail of n weights has at most 3 sqrt(n) of them, and one more is its threshold.
         top_capacity=int(4 * np.sqrt(streams.train.rows)) + 100,
         salt=seed,
     )
 
 
-def _edges(proba: FloatArray, most: int) -> FloatArray:
+def _edges(proba: FloatArray | None, most: int) -> FloatArray | None:
     """Return bins of equal mass; one for each value where there are few."""
+    if proba is None:
+        return None
     scores = np.ravel(proba[:, 1:] if proba.shape[1] == 2 else proba)
     values = np.unique(scores)
     return values if len(values) <= most else np.unique(np.quantile(scores, np.linspace(0, 1, most)))

@@ -77,7 +77,8 @@ class Learnt:
 
     ``slopes`` gives each metric's derivative in the outcome columns, taken at
     the sample. ``class_ratio`` turns expectations of TRAIN into those of LIVE.
-    ``edges`` are the bins of the probabilities, for all rows and for windows.
+    ``edges`` are the bins of the probabilities for LIVE, for its windows and for
+    TRAIN; None keeps every score apart.
     """
 
     features: tuple[Feature, ...]
@@ -93,6 +94,7 @@ class Learnt:
     slopes: Mapping[str, Any]
     edges: FloatArray | None
     window_edges: FloatArray | None
+    train_edges: FloatArray | None
     top_capacity: int
     salt: int
 
@@ -329,7 +331,7 @@ class ScoreTrain:
             weighted_numbers=weighted_numbers,
             codes=codes,
             weighted_codes=weighted_codes,
-            naive=MetricSums.of(outputs, outcome, edges=learnt.edges),
+            naive=MetricSums.of(outputs, outcome, edges=learnt.train_edges),
             residuals=Moments.of(residual, weights),
             residuals_squared=Moments.of(residual, weights**2),
             weights=WeightSums.of(log_w),

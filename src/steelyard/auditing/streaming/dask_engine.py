@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -139,6 +140,10 @@ class DaskEngine:
 
     def _named(self, address: str) -> Any:
         try:
+            # A client that cannot connect raises while it is made, and then hangs in its own end: whether
+            # anyone answers is asked without one, on a loop of its own.
+            with ThreadPoolExecutor(1) as aside:
+                aside.submit(asyncio.run, _ask(address)).result()
             client = self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
             # Whatever a wrong address, port or protocol raises, the caller can do but one thing about it.
@@ -156,6 +161,8 @@ class DaskEngine:
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address=None,
+                # Without a dashboard there is still its server: on whatever port is free, for this machine.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
             )
         except Exception as error:
@@ -247,12 +254,12 @@ class _Tasks:
         # A task of the scheduler's that holds the bytes, rather than data scattered to the workers:
         # a worker that comes later, or in place of one that was killed, gets them as well.
         sent = cloudpickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
-        self._function = self._submit("learnt", unpack, sent, versions())
+        self._function = self._submit("learnt", 0, unpack, sent, versions())
         self._partition: tuple[int, Any] = (-1, None)
 
     def submit(self, part: Part) -> Any:
         """Return the future of one part's result."""
-        return self._submit(f"score-{part.number}", apply, self._function, part, self._rows(part))
+        return self._submit("score", part.number, apply, self._function, part, self._rows(part))
 
     def _rows(self, part: Part) -> Any:
         """Return the rows to send along: bytes of some, or a partition that is computed there."""
@@ -268,18 +275,27 @@ class _Tasks:
             self._partition = part.file, self._client.compute(partition, retries=_RETRIES)
         return self._partition[1]
 
-    def _submit(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _submit(self, kind: str, number: int, function: Callable[..., Any], *arguments: Any) -> Any:
         import dask
 
-        word, _, number = what.partition("-")
-        # Tasks of one kind have one prefix, by which the scheduler learns how long they take.
-        key = f"steelyard_{word}-{self._name}-{number or 0}"
+        # The tasks of one kind are a group, whose members the scheduler spreads over all workers.
+        key = (f"steelyard_{kind}-{self._name}", number)
         with dask.config.set(_LARGE):
             return self._client.submit(function, *arguments, key=key, retries=_RETRIES, pure=False)
 
 
 # The models are large, known to be so, and sent once.
 _LARGE = {"distributed.admin.large-graph-warning-threshold": "16 GiB"}
+
+
+async def _ask(address: str) -> None:
+    """Connect to a scheduler and hang up; an error if none answers."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=CONNECT_SECONDS, **arguments)
+    await comm.close()
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from datetime import date, timedelta
 from functools import reduce
 
@@ -367,3 +371,40 @@ def test_classes_that_the_sample_does_not_hold_are_left_out_and_told(small_parts
     assert "In 1 row of 3,000 TRAIN's target" in texts["rare-class-left-out"]
     assert "missing in 1 rows of TRAIN" in texts["missing-target"]
     assert result.row_tables["weights"].collect()["weight"].null_count() == 2
+
+
+_COMMAND = """
+import sys
+from steelyard.auditing.streaming import source, spool
+source.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
+from steelyard.cli import main
+main()
+"""
+
+
+def test_the_command_can_be_killed_and_resumed(tmp_path):
+    train, live = tables(n=1_200, n_live=12_000)
+    train.write_parquet(tmp_path / "train.parquet")
+    live.write_csv(tmp_path / "live.csv")
+    command = [sys.executable, "-c", _COMMAND, "audit", "train.parquet", "live.csv", "--target", "y"]
+    command += ["--proba", "p", "--sample", "1000", "--json", "a.json"]
+    killed = subprocess.Popen([*command, "--out", "report"], cwd=tmp_path)
+    partial = tmp_path / "report.partial"
+    waited = time.monotonic() + 120
+    while not (partial / "live.json").exists() and killed.poll() is None and time.monotonic() < waited:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "report").exists()
+    assert not (tmp_path / "a.json").exists()
+    subprocess.run([*command, "--out", "report", "--resume"], cwd=tmp_path, check=True)
+    resumed = json.loads((tmp_path / "a.json").read_text())
+    assert not partial.exists()
+    subprocess.run([*command, "--out", "other"], cwd=tmp_path, check=True)
+    straight = json.loads((tmp_path / "a.json").read_text())
+    for audit in (resumed, straight):
+        audit.pop("seconds")
+    assert resumed == straight
+    for name in ("weights", "predictions"):
+        a, b = (pl.read_parquet(tmp_path / out / f"{name}.parquet") for out in ("report", "other"))
+        assert a.equals(b)

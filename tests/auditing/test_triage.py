@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steelyard.auditing.reading.copies import RowCopies, duplicate_rows
 from steelyard.auditing.reading.profile import ColumnProfile
-from steelyard.auditing.reading.triage import duplicate_rows, judge_column
+from steelyard.auditing.reading.triage import judge_column
 
 RNG = np.random.default_rng(0)
 
@@ -300,3 +303,23 @@ def test_same_row_with_another_target_is_no_copy():
     other = RNG.normal(size=(100, 2))
     assert len(duplicate_rows(X, other, np.zeros(200))) == 1
     assert duplicate_rows(X, other, (np.arange(200) >= 160).astype(float)) == []
+
+
+def test_sketched_copies_are_those_of_all_rows_whatever_the_order():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3_000, 2))
+    X[2_400:] = X[:600]
+    live = np.vstack([rng.normal(size=(900, 2)), X[:100]])
+    parts = [RowCopies.of(part, capacity=800) for part in np.array_split(X, 7)]
+    forwards = reduce(lambda a, b: a.merge(b), parts)
+    nested = parts[6].merge(parts[3]).merge(reduce(lambda a, b: b.merge(a), parts[:3] + parts[4:6]))
+    assert forwards.to_dict() == nested.to_dict()
+    assert RowCopies.from_dict(forwards.to_dict()).to_dict() == forwards.to_dict()
+    # 600 of 3,000 rows are copies; a third of the distinct rows is kept, each counted wholly, so the
+    # share's standard error is below sqrt(0.2 * 0.8 / 800) = 0.014.
+    assert abs(forwards.copies - 0.2) < 3 * 0.014
+    assert RowCopies.of(X, capacity=5_000).copies == pytest.approx(0.2)
+    sketch = RowCopies.of(live, capacity=5_000)
+    assert sketch.shared_with(RowCopies.of(X, capacity=5_000)) == pytest.approx(0.1)
+    # Of LIVE's 1,000 rows about a third are compared: sqrt(0.1 * 0.9 / 300) = 0.017.
+    assert abs(sketch.shared_with(forwards) - 0.1) < 3 * 0.017

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
+from steelyard.auditing.reading.copies import duplicate_rows
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
-from steelyard.auditing.reading.triage import Verdict, duplicate_rows, judge_column
+from steelyard.auditing.reading.triage import Verdict, judge_column
 from steelyard.auditing.reading.windows import Windows, cut_windows
 from steelyard.auditing.result import ColumnNote, Finding
 from steelyard.auditing.tables import Feature, Tables

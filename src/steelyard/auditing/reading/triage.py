@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import Finding
 
-__all__ = ["ColumnProfile", "Verdict", "duplicate_rows", "judge_column"]
+__all__ = ["ColumnProfile", "Verdict", "judge_column"]
 
 NEARLY_UNIQUE = 0.95
 MIN_ROWS = 50
@@ -379,68 +377,3 @@ def sentinels(name: str, train: ColumnProfile, live: ColumnProfile) -> list[_Mar
         )
         marks.append(_Mark("sentinel value", Finding("sentinel-value", "warning", text)))
     return marks
-
-
-def duplicate_rows(
-    X: npt.NDArray[np.float64],
-    X_live: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64] | None = None,
-) -> list[Finding]:
-    """Tell of rows that occur twice within a table, and of LIVE rows that TRAIN already has.
-
-    Parameters
-    ----------
-    X, X_live : ndarray of shape (n, d), (n_live, d)
-        The tables, encoded alike; NaN equals NaN.
-    y : ndarray of shape (n,), optional
-        The target of TRAIN, which is part of the row when TRAIN is looked at alone.
-
-    Returns
-    -------
-    list of Finding
-        Empty if no column is nearly continuous: rows of a few coded columns coincide without any fault.
-
-    Notes
-    -----
-    O((n + n_live) d) by hashing rows.
-    """
-    if not X.shape[1] or not _has_continuous(X):
-        return []
-    findings = []
-    for side, table in (("TRAIN", X if y is None else np.column_stack([X, y])), ("LIVE", X_live)):
-        copies = len(table) - np.unique(_row_hashes(table)).size
-        if copies > max(2, 0.01 * len(table)):
-            text = (
-                f"{copies} rows of {side} ({copies / len(table):.1%}) are exact copies of another. "
-                "Intervals take rows as "
-                "independent and come out too narrow; remove the copies unless they are real."
-            )
-            findings.append(Finding("duplicate-rows", "warning", text))
-    shared = int(np.isin(_row_hashes(X_live), _row_hashes(X)).sum())
-    if shared > max(2, 0.01 * len(X_live)):
-        text = (
-            f"{shared} rows of LIVE ({shared / len(X_live):.1%}) are in TRAIN as well. A model has "
-            "seen their answers; "
-            "remove them from one side."
-        )
-        findings.append(Finding("shared-rows", "warning", text))
-    return findings
-
-
-def _has_continuous(X: npt.NDArray[np.float64]) -> bool:
-    rows = np.unique(_row_hashes(X)).size
-    for column in X.T:
-        known = column[~np.isnan(column)]
-        distinct = np.unique(known).size
-        if distinct > 0.5 * len(column):
-            return True
-        # In a table that was copied several times, hardly any two different rows share a measurement.
-        measured = bool((known != np.round(known)).any())
-        if measured and distinct > 0.5 * rows and distinct > 0.1 * len(column):
-            return True
-    return False
-
-
-def _row_hashes(X: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
-    frame = pl.DataFrame({str(j): X[:, j] + 0.0 for j in range(X.shape[1])})
-    return frame.hash_rows().to_numpy()

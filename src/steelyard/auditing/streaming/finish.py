@@ -18,6 +18,7 @@ from steelyard.auditing.estimate import (
     window_estimate,
 )
 from steelyard.auditing.read import missing_target
+from steelyard.auditing.reading.copies import copies_found, has_continuous
 from steelyard.auditing.reading.triage import judge_column
 from steelyard.auditing.result import Balance, ColumnNote, Finding, Performance, Window
 from steelyard.auditing.shift import Detected
@@ -282,8 +283,11 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sample
     """
     kinds = {f.name: f.kind for f in tables.features}
     dropped = {id(f) for name in kinds for f in tables.column_findings.get(name, ())}
-    found = [f for f in tables.findings if id(f) not in dropped and f.id != "missing-target"]
+    again = ("missing-target", "duplicate-rows", "shared-rows")
+    found = [f for f in tables.findings if id(f) not in dropped and f.id not in again]
     found += _left_out(tables.target, train)
+    if has_continuous(tables.X):
+        found += copies_found(train.labelled_copies, train.copies, live.copies)
     notes = []
     for note in tables.notes:
         if note.name not in kinds:

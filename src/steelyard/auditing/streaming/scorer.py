@@ -14,6 +14,7 @@ from steelyard.auditing.certify import LiveRows, Predictions
 from steelyard.auditing.estimate import as_outputs
 from steelyard.auditing.limits import UNCOVERED_RATIO
 from steelyard.auditing.reading.columns import convert, encode
+from steelyard.auditing.reading.copies import RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_labels
 from steelyard.auditing.streaming.source import Part, Source
@@ -245,6 +246,7 @@ class ScoreLive:
         finite = Moments.of(sizes[np.isfinite(sizes)])
         return {
             "profiles": profiles,
+            "copies": RowCopies.of(X),
             "numbers": numbers,
             "codes": codes,
             "whole": whole,
@@ -327,6 +329,8 @@ class ScoreTrain:
             unlabelled=unlabelled,
             unknown=part.rows - unlabelled - len(y),
             profiles=profiles,
+            copies=RowCopies.of(X),
+            labelled_copies=RowCopies.of(np.column_stack([X, y])),
             numbers=numbers,
             weighted_numbers=weighted_numbers,
             codes=codes,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
+from steelyard.auditing.reading.copies import RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.errors import InputError
 from steelyard.evaluation.sums import MetricSums
@@ -102,6 +103,7 @@ class LiveTotals(Totals):
     Attributes
     ----------
     profiles : mapping of str to ColumnProfile
+    copies : RowCopies
     numbers : Moments
         Of the columns that hold numbers.
     codes : CategoryCounts
@@ -119,6 +121,7 @@ class LiveTotals(Totals):
     """
 
     profiles: Mapping[str, ColumnProfile]
+    copies: RowCopies
     numbers: Moments
     codes: CategoryCounts
     whole: WindowTotals
@@ -130,6 +133,7 @@ class LiveTotals(Totals):
 
     READERS: ClassVar[Mapping[str, Reader]] = {
         "profiles": _keyed(ColumnProfile.from_dict),
+        "copies": RowCopies.from_dict,
         "numbers": Moments.from_dict,
         "codes": CategoryCounts.from_dict,
         "whole": WindowTotals.from_dict,
@@ -152,6 +156,8 @@ class TrainTotals(Totals):
     unlabelled, unknown : int
         Rows left out: without a target, or of a class that the sample does not have.
     profiles : mapping of str to ColumnProfile
+    copies, labelled_copies : RowCopies
+        Without the target, and with it.
     numbers, weighted_numbers : Moments
     codes, weighted_codes : CategoryCounts
     naive : MetricSums
@@ -168,6 +174,8 @@ class TrainTotals(Totals):
     unlabelled: int
     unknown: int
     profiles: Mapping[str, ColumnProfile]
+    copies: RowCopies
+    labelled_copies: RowCopies
     numbers: Moments
     weighted_numbers: Moments
     codes: CategoryCounts
@@ -183,6 +191,8 @@ class TrainTotals(Totals):
         "unlabelled": _count,
         "unknown": _count,
         "profiles": _keyed(ColumnProfile.from_dict),
+        "copies": RowCopies.from_dict,
+        "labelled_copies": RowCopies.from_dict,
         "numbers": Moments.from_dict,
         "weighted_numbers": Moments.from_dict,
         "codes": CategoryCounts.from_dict,

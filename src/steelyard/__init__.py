@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from steelyard._version import __version__
 
 if TYPE_CHECKING:
-    from steelyard.auditing import AuditResult, audit
+    from steelyard.auditing import AuditResult, Reference, audit, load_reference, profile
     from steelyard.errors import InconclusiveError, InputError, OverlapWarning, SteelyardError
 
 _HOME = {
     "audit": "steelyard.auditing",
     "AuditResult": "steelyard.auditing",
+    "profile": "steelyard.auditing",
+    "Reference": "steelyard.auditing",
+    "load_reference": "steelyard.auditing",
     "SteelyardError": "steelyard.errors",
     "InputError": "steelyard.errors",
     "InconclusiveError": "steelyard.errors",
@@ -42,9 +45,12 @@ __all__ = [
     "InconclusiveError",
     "InputError",
     "OverlapWarning",
+    "Reference",
     "SteelyardError",
     "__version__",
     "audit",
+    "load_reference",
+    "profile",
 ]
 
 

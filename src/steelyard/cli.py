@@ -1,4 +1,4 @@
-"""The command line: parses, calls :func:`steelyard.audit`, prints.
+"""The command line: parses, calls :func:`steelyard.audit` and its like, prints.
 
 Whatever takes long to import is imported inside a command, so that ``--help``
 answers at once.
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from steelyard.auditing.reference import Reference
     from steelyard.auditing.reporting.gate import Condition
     from steelyard.auditing.reporting.reveal import Revealed
     from steelyard.auditing.result import AuditResult
 
 FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
+_PROFILE = ".steelyard"
 _REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on")
 _FLAGS = ("--quiet", "-q", "--help", "-h", "--resume")
 
@@ -44,16 +46,22 @@ app = typer.Typer(
 
 
 class _ManyValues(TyperCommand):
-    """A command whose repeatable options also take several values in a row."""
+    """A command of ``tables`` whose repeatable options also take several values in a row."""
+
+    tables = 2
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeat_options(args))
+        return super().parse_args(ctx, repeat_options(args, tables=self.tables))
 
 
-def repeat_options(args: Sequence[str]) -> list[str]:
+class _ManyValuesOneTable(_ManyValues):
+    tables = 1
+
+
+def repeat_options(args: Sequence[str], *, tables: int = 2) -> list[str]:
     """Write ``--proba a b`` as ``--proba a --proba b``.
 
-    Only once TRAIN and LIVE have been given: before that, a second word could be either.
+    Only once the tables have been given: before that, a second word could be one of them.
 
     Examples
     --------
@@ -61,7 +69,7 @@ def repeat_options(args: Sequence[str]) -> list[str]:
     ['train.csv', 'live.csv', '--proba', 'a', '--proba', 'b', '--seed', '1']
     """
     out: list[str] = []
-    tables, repeating, i = 0, "", 0
+    found, repeating, i = 0, "", 0
     while i < len(args):
         word = args[i]
         i += 1
@@ -69,14 +77,14 @@ def repeat_options(args: Sequence[str]) -> list[str]:
             return [*out, word, *args[i:]]
         if word.startswith("-") and word != "-":
             out.append(word)
-            repeating = word if word in _REPEATABLE and tables == 2 else ""
+            repeating = word if word in _REPEATABLE and found == tables else ""
             if "=" not in word and word not in _FLAGS and i < len(args):
                 out.append(args[i])
                 i += 1
         elif repeating:
             out += [repeating, word]
         else:
-            tables += 1
+            found += 1
             out.append(word)
     return out
 
@@ -105,6 +113,8 @@ def _table(name: str, text: str) -> Any:
     return typer.Argument(metavar=name, help=text, show_default=False)
 
 
+_TRAIN_HELP = "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob; or a profile of them."
+_TARGET_HELP = "The column of TRAIN to predict; a profile (.steelyard) knows its own."
 _PROBA_HELP = "The deployed model's probability (several classes: one column a class)."
 _MODEL_HELP = "The model itself, saved by joblib. Loading it runs its code: name only one you trust."
 _JSON_HELP = "Also write the answer as JSON; - for stdout, with all else on stderr."
@@ -118,9 +128,9 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only."
 
 @app.command(cls=_ManyValues)
 def audit(
-    train: Annotated[str, _table("TRAIN", "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
+    train: Annotated[str, _table("TRAIN", _TRAIN_HELP)],
     live: Annotated[str, _table("LIVE", "The data you face, usually without labels.")],
-    target: Annotated[str, _option("--target", "COL", "The column of TRAIN to predict.")],
+    target: Annotated[str | None, _option("--target", "COL", _TARGET_HELP)] = None,
     proba: Annotated[list[str] | None, _option("--proba", "COL", _PROBA_HELP)] = None,
     prediction: Annotated[
         str | None, _option("--prediction", "COL", "The deployed model's prediction.")
@@ -158,6 +168,8 @@ def audit(
 
     Exit codes: 0 fine, 1 a --fail-on condition holds, 2 wrong usage or input, 3 inconclusive.
     """
+    if target is None and Path(train).suffix.lower() != _PROFILE:
+        raise typer.BadParameter("name the column of TRAIN to predict.", param_hint="'--target'")
     errors = _console(stderr=True)
     with _faults_said(errors, resumable=_work_of(out)):
         json_file = None if json_out is None or json_out == "-" else Path(json_out)
@@ -199,6 +211,56 @@ def audit(
             typer.echo(_json(result))
         code = _judged(conditions, result, errors)
     raise typer.Exit(code)
+
+
+@app.command(cls=_ManyValuesOneTable)
+def profile(
+    train: Annotated[str, _table("TRAIN", "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
+    target: Annotated[str, _option("--target", "COL", "The column of TRAIN to predict.")],
+    out: Annotated[Path, _option("-o", "FILE", "Where to write the profile, such as ref.steelyard.")],
+    proba: Annotated[list[str] | None, _option("--proba", "COL", _PROBA_HELP)] = None,
+    prediction: Annotated[
+        str | None, _option("--prediction", "COL", "The deployed model's prediction.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, _option("--exclude", "COL", "Columns of which no value is to be kept.")
+    ] = None,
+    positive: Annotated[
+        str | None, _option("--positive", "VALUE", "The positive one of two classes.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(metavar="ROWS", min=1000, max=10_000_000, help="Rows of TRAIN to keep at most.")
+    ] = 50_000,
+    seed: _Seed = 0,
+    quiet: _Quiet = False,
+) -> None:
+    """Keep what later audits need of TRAIN in one file, to be given in its place: a sample and sums.
+
+    The file holds rows of TRAIN: see what it keeps before you hand it on (docs: The reference profile).
+    """
+    errors = _console(stderr=True)
+    with _faults_said(errors, made="profile", places="-o"):
+        with _TerminalProgress(errors, quiet=quiet) as progress:
+            from steelyard.auditing.profiles.make import profile as make_profile
+            from steelyard.auditing.reference import reference_faults
+
+            faults = reference_faults(out)
+            if faults:
+                raise InputError(faults)
+            reference = make_profile(
+                train,
+                target=target,
+                proba=tuple(proba or ()),
+                prediction=prediction,
+                exclude=tuple(exclude or ()),
+                positive=positive,
+                sample=sample,
+                seed=seed,
+                progress=progress,
+            )
+            reference.save(out)
+        if not quiet:
+            _console().print(_profile_summary(reference, out), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -280,8 +342,17 @@ def _clear(work: Path, *, unless_begun: bool = False) -> None:
 
 
 @contextmanager
-def _faults_said(errors: Console, *, resumable: Path | None = None) -> Iterator[None]:
-    """Turn every expected failure into one line a fault and the right exit code."""
+def _faults_said(
+    errors: Console,
+    *,
+    resumable: Path | None = None,
+    made: str = "report",
+    places: str = "--out, --json",
+) -> Iterator[None]:
+    """Turn every expected failure into one line a fault and the right exit code.
+
+    ``made`` is what the command was to write, ``places`` the options that say where.
+    """
     try:
         with warnings.catch_warnings():
             # What a warning would say stands in the findings.
@@ -304,12 +375,12 @@ def _faults_said(errors: Console, *, resumable: Path | None = None) -> Iterator[
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FINE) from None
     except OSError as error:
-        _say(errors, (_system_fault(error),))
+        _say(errors, (_system_fault(error, places),))
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
         kept = resumable is not None and resumable.is_dir()
         further = f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
-        _say(errors, (f"interrupted; no report was written{further}",))
+        _say(errors, (f"interrupted; no {made} was written{further}",))
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -318,11 +389,30 @@ def _say(errors: Console, faults: Sequence[str]) -> None:
         errors.print(f"steelyard: {' '.join(fault.split())}", markup=False, soft_wrap=True)
 
 
-def _system_fault(error: OSError) -> str:
+def _system_fault(error: OSError, places: str) -> str:
     where = f"'{error.filename}'" if error.filename else "a file"
-    return (
-        f"cannot write {where}: {error.strerror or error}; free space or choose another place (--out, --json)"
+    return f"cannot write {where}: {error.strerror or error}; free space or choose another place ({places})"
+
+
+def _profile_summary(reference: Reference, path: Path) -> str:
+    """Say what a profile holds, in a few lines."""
+    kept = reference.sample.height
+    rows = f"{reference.rows:,} rows, " + (
+        "all of them kept" if reference.whole else f"{kept:,} of them kept, the rest as sums"
     )
+    left_over = reference.unlabelled + reference.unknown
+    roles = {column.name: column.role for column in reference.columns}
+    features = sum(roles[name] == "feature" for name in reference.sample.columns)
+    columns = [f"{features} features", f"target '{reference.target}'"]
+    columns += [f"output '{name}'" for name in reference.outputs]
+    withheld = [f"'{column.name}' ({', '.join(column.issues)})" for column in reference.withheld]
+    lines = [
+        f"Profile: {path} ({path.stat().st_size / 1e6:.1f} MB)",
+        f"Rows:    {rows}" + (f"; {left_over:,} more without a known target" if left_over else ""),
+        f"Columns: {', '.join(columns)}",
+        *([f"No value kept of: {', '.join(withheld)}"] if withheld else []),
+    ]
+    return "\n".join(lines)
 
 
 def _checked(fail_on: Sequence[str], out: Path, json_file: Path | None, alpha: float) -> list[Condition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from steelyard.auditing.attribute import attribute
 from steelyard.auditing.certify import certify
 from steelyard.auditing.estimate import as_outputs, chosen_metrics, estimate
 from steelyard.auditing.model import with_output
+from steelyard.auditing.profiles.use import (
+    all_of_train,
+    ask,
+    carried_over,
+    describe_columns,
+    of_all_rows,
+    profile_finding,
+    read_against,
+)
 from steelyard.auditing.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
 from steelyard.auditing.shift import detect
@@ -43,7 +53,7 @@ def audit(
     train: Any,
     live: Any,
     *,
-    target: str,
+    target: str | None = None,
     proba: str | Sequence[str] = (),
     prediction: str | None = None,
     model: Any = None,
@@ -69,9 +79,11 @@ def audit(
     ----------
     train, live : path, or pandas, Polars, Arrow or Dask table
         CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob. TRAIN holds
-        the target; LIVE usually does not.
+        the target; LIVE usually does not. TRAIN may also be a `Reference`, or the
+        ``.steelyard`` file of one, which knows the columns' names below.
     target : str
-        The column of TRAIN to predict: two classes, more, or a number.
+        The column of TRAIN to predict: two classes, more, or a number. Only a
+        profile needs none.
     proba : str or sequence of str, optional
         Columns of both tables with the deployed model's probabilities: one for
         two classes, else one a class. On TRAIN they should come from a model
@@ -166,6 +178,17 @@ def audit(
     keep_alive: Any = None
     runner = make_engine(engine, scheduler)
     with step("read", "Reading the tables"), runner:
+        question = ask(
+            train,
+            target=target,
+            proba=proba,
+            prediction=prediction,
+            exclude=exclude,
+            positive=positive,
+            model=model,
+        )
+        train, reference = question.train, question.reference
+        arguments |= question.columns
         if _too_large(train, sample) or _too_large(live, sample):
             if work is None:
                 keep_alive = Temporary()
@@ -180,22 +203,21 @@ def audit(
                 time=time,
                 every=every,
                 labels=labels,
-                target=target,
+                target=question.target,
                 options=arguments,
                 seed=seeds[7],
             )
-        tables = read_tables(
+        read = read_tables if reference is None else partial(read_against, reference)
+        tables = read(
             train if streams is None else streams.train_frame,
             live if streams is None else streams.live_frame,
-            target=target,
-            proba=proba,
-            prediction=prediction,
+            **question.columns,
             labels=labels if streams is None else streams.labels,
             time=time,
             every=every if streams is None else None,
-            exclude=exclude,
-            positive=positive,
         )
+        if reference is not None and streams is None:
+            tables = describe_columns(tables, reference)
     with step("model", "Getting the model's output"):
         tables = with_output(tables, model=model, random_state=seeds[0])
         chosen_metrics(tables, metrics)  # a wrong name is told before the long steps
@@ -207,7 +229,7 @@ def audit(
         weighed = weigh(tables, found, method=weighting, seed=seeds[3])
         found = reconsider(found, weighed)
     with step("estimate", "Estimating performance on LIVE"):
-        estimated = estimate(tables, expected, found, weighed, metrics=metrics)
+        estimated = carried_over(estimate(tables, expected, found, weighed, metrics=metrics), question)
     with step("certify", "Computing predictions that hold on LIVE"):
         certified = certify(
             tables,
@@ -225,15 +247,20 @@ def audit(
             all_train, all_live = score_all(
                 streams, tables, found, weighed, estimated, certified, seed=seeds[8], done=done
             )
+            all_train = all_of_train(all_train, question, tables)
             weighed = weigh_all(sampled, all_train, all_live)
             found = reconsider(found, weighed)
             estimated = estimate_all(
                 sampled, weighed, all_train, all_live, cutter=streams.cutter, rows=streams.live_rows
             )
             certified = certify_all(certified, weighed, all_live)
-            tables = describe_all(tables, all_train, all_live)
+            sides = [side for side in ("TRAIN", "LIVE") if streams.sampled(side)]
+            tables = describe_all(tables, all_train, all_live, sampled=sides)
             rows = {"train": all_train.rows, "live": all_live.whole.rows}
             row_tables = streams.row_tables(all_train)
+    if reference is not None:
+        tables = of_all_rows(tables, reference)
+        rows["train"] = reference.rows
     with step("attribute", "Attributing the change"):
         attribution = attribute(tables, found, weighed, estimated, seed=seeds[4])
     with step("advise", "Weighing what to do"):
@@ -253,6 +280,7 @@ def audit(
         advice=advice,
         findings=(
             *tables.findings,
+            *(() if reference is None else (profile_finding(reference),)),
             *(() if streams is None else streams.findings()),
             *found.findings,
             *weighed.findings,

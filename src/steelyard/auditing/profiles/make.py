@@ -1,0 +1,421 @@
+"""From TRAIN to its profile: a sample of the rows, then the sums of all of them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from steelyard._version import __version__
+from steelyard.auditing.estimate import as_outputs
+from steelyard.auditing.read import MIN_ROWS, read_tables
+from steelyard.auditing.reading.columns import convert, is_date, is_text
+from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.target import Target, encode_target, read_output
+from steelyard.auditing.reading.triage import judge_column
+from steelyard.auditing.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
+from steelyard.auditing.result import ColumnNote
+from steelyard.auditing.streaming.engine import Threads
+from steelyard.auditing.streaming.source import Part, Source, open_source
+from steelyard.auditing.tables import Output, Tables
+from steelyard.errors import InputError
+from steelyard.evaluation import outcome_columns
+from steelyard.evaluation.sums import MetricSums
+from steelyard.numerics import as_generator, draw_seed, merge_keyed
+from steelyard.numerics.progress import Progress, silent
+from steelyard.numerics.quantile_sketch import scatter
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+R = TypeVar("R")
+Map = Callable[[Callable[[Part], R], Sequence[Part]], Iterable[R]]
+
+SAMPLE_ROWS = 50_000
+"""Rows that a profile keeps by default: the audit's models see no more of TRAIN."""
+
+# As many as for the rows of a table in parts: one pair in 2,000 counts as tied.
+_BINS = 2_000
+
+# No value of such a column is kept.
+_WITHHELD = {"identifier", "free text"}
+
+
+def profile(
+    train: Any,
+    *,
+    target: str,
+    proba: str | Sequence[str] = (),
+    prediction: str | None = None,
+    exclude: str | Sequence[str] = (),
+    positive: Any = None,
+    sample: int = SAMPLE_ROWS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Reference:
+    """Keep what later audits need of TRAIN, so that TRAIN itself need not be kept.
+
+    Parameters
+    ----------
+    train : path, or pandas, Polars or Arrow table
+        CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob; read in parts and never held whole.
+    target : str
+        The column to predict.
+    proba : str or sequence of str, optional
+        Columns with the deployed model's probabilities, as `steelyard.audit` takes them.
+    prediction : str, optional
+        Or the column with its predictions.
+    exclude : str or sequence of str
+        Columns of which nothing is to be kept but how many values are missing and how many differ.
+    positive : object, optional
+        The positive one of two classes.
+    sample : int
+        Rows to keep at most.
+    seed : int
+        Draws them: the same rows and seed give the same sample, however the files are cut.
+    progress : Progress
+        Told of each step as it starts.
+
+    Returns
+    -------
+    Reference
+        ``save(path)`` writes it to a file; `steelyard.audit` takes either in TRAIN's place.
+
+    Raises
+    ------
+    InputError
+        With every fault of TRAIN that was found.
+
+    Notes
+    -----
+    Two passes over the rows: O(n d) time, memory that of a few parts and the
+    sample. The sample is those rows that have a target and whose numbers hash
+    lowest. Columns that identify rows, or are free text, leave no values.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import steelyard
+    >>> train = pl.DataFrame({"x": [0.1, 0.7, 0.4, 0.9] * 250, "y": [0, 1, 0, 1] * 250})
+    >>> reference = steelyard.profile(train, target="y", sample=400)
+    >>> reference.rows, reference.sample.height, reference.columns[0].profile.mean
+    (1000, 400, 0.525)
+    """
+    named = _Named(
+        target,
+        (proba,) if isinstance(proba, str) else tuple(proba),
+        prediction,
+        (exclude,) if isinstance(exclude, str) else tuple(exclude),
+        positive,
+    )
+    if not MIN_ROWS <= sample <= MOST_SAMPLED:
+        raise InputError(f"a sample of {sample} rows: keep from {MIN_ROWS} to {MOST_SAMPLED:,}")
+    salt = draw_seed(as_generator(seed))
+    engine = Threads()
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="steelyard-") as scratch:
+        with progress.step("Opening TRAIN"):
+            source = open_source(train, "TRAIN", faults, scratch=Path(scratch))
+            if source is not None:
+                faults += named.faults(source.columns)
+            if source is None or faults:
+                raise InputError(faults)
+        with progress.step("Drawing the sample") as done:
+            drawn = _draw(source, named, sample, salt, engine.map, done)
+        with progress.step("Looking over the sample"):
+            tables = named.read(drawn)
+        with progress.step("Adding up all rows") as done:
+            sums = _add_up(source, named, tables, engine.map, done)
+    columns = tuple(_column(name, named, tables, sums) for name in source.columns)
+    kept = [c.name for c in columns if c.name not in named.dropped and not _WITHHELD & set(c.issues)]
+    plain = positive.item() if isinstance(positive, np.generic) else positive
+    return Reference(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        steelyard_version=__version__,
+        target=target,
+        proba=named.proba,
+        prediction=prediction,
+        positive=plain if plain is None or isinstance(plain, (str, int, float)) else str(plain),
+        exclude=named.exclude,
+        seed=seed,
+        rows=sums.rows,
+        unlabelled=sums.unlabelled,
+        unknown=sums.unknown,
+        columns=columns,
+        sample=drawn.select(kept),
+        sums=sums.sums,
+    )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The columns that the caller named."""
+
+    target: str
+    proba: tuple[str, ...]
+    prediction: str | None
+    exclude: tuple[str, ...]
+    positive: Any
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.proba if self.prediction is None else (*self.proba, self.prediction)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Excluded columns that mean nothing else."""
+        return frozenset(self.exclude) - {self.target, *self.outputs}
+
+    def faults(self, columns: Sequence[str]) -> list[str]:
+        """Say which of them are not there."""
+        words = [("target", self.target), *(("output column", name) for name in self.outputs)]
+        words += [("excluded column", name) for name in self.exclude]
+        shown = ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")
+        return [
+            f"{word} '{name}' is not a column of TRAIN ({shown}); check the name"
+            for word, name in words
+            if name not in columns
+        ]
+
+    def read(self, drawn: pl.DataFrame) -> Tables:
+        """Look over the sample, as an audit would that meets the same rows again."""
+        try:
+            return read_tables(
+                drawn,
+                drawn.drop(self.target),
+                target=self.target,
+                proba=self.proba,
+                prediction=self.prediction,
+                positive=self.positive,
+            )
+        except InputError as error:
+            # The same rows stand on both sides, so that most faults are told twice.
+            once = [fault for fault in error.faults if not re.search(r"\bLIVE\b", fault)]
+            raise InputError(once or error.faults) from None
+
+
+# The sample ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Rows with their numbers in TRAIN, and the keys by which the lowest are kept."""
+
+    frame: pl.DataFrame
+    index: IntArray
+    keys: npt.NDArray[np.uint64]
+
+    def lowest(self, most: int) -> _Drawn:
+        """Return the rows with the lowest keys, in their order in TRAIN."""
+        if len(self.keys) <= most:
+            return self
+        kept = np.sort(np.argpartition(self.keys, most)[:most])
+        return _Drawn(self.frame[kept], self.index[kept], self.keys[kept])
+
+    def followed_by(self, other: _Drawn) -> _Drawn:
+        """Return both sets of rows, this one's first."""
+        # One file's integers may be another's decimals: the wider type holds both.
+        frame = pl.concat([self.frame, other.frame], how="vertical_relaxed")
+        index = np.concatenate([self.index, other.index])
+        return _Drawn(frame, index, np.concatenate([self.keys, other.keys]))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws from one part those rows that have a target and whose keys are lowest."""
+
+    source: Source
+    named: _Named
+    most: int
+    salt: int
+
+    def __call__(self, part: Part) -> _Drawn:
+        frame = self.source.read(part)
+        column = frame[self.named.target]
+        known = column.is_not_null()
+        if column.dtype.is_float():
+            known &= ~column.is_nan().fill_null(False)
+        rows = np.flatnonzero(known.to_numpy())
+        index = part.index[rows]
+        keys = scatter(index.astype(np.uint64) ^ scatter(np.array([self.salt], dtype=np.uint64))[0])
+        return _Drawn(frame[rows].drop(self.named.dropped), index, keys).lowest(self.most)
+
+
+def _draw(
+    source: Source,
+    named: _Named,
+    most: int,
+    salt: int,
+    run: Map[_Drawn],
+    done: Callable[[float], None],
+) -> pl.DataFrame:
+    kept: _Drawn | None = None
+    for k, drawn in enumerate(run(_Draw(source, named, most, salt), source.parts), start=1):
+        kept = drawn if kept is None else kept.followed_by(drawn).lowest(most)
+        done(k / len(source.parts))
+    if kept is None or not len(kept.keys):
+        raise InputError(f"target '{named.target}' is missing in every row of TRAIN; give a labelled table")
+    return kept.frame.rechunk()
+
+
+# The sums of all rows ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What a pass over all rows adds up; ``nulls`` counts those of each column."""
+
+    rows: int
+    unlabelled: int
+    unknown: int
+    nulls: Mapping[str, int]
+    profiles: Mapping[str, ColumnProfile]
+    sums: MetricSums | None
+
+    def merge(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.rows + other.rows,
+            self.unlabelled + other.unlabelled,
+            self.unknown + other.unknown,
+            {name: count + other.nulls[name] for name, count in self.nulls.items()},
+            merge_keyed(self.profiles, other.profiles),
+            None if self.sums is None or other.sums is None else self.sums.merge(other.sums),
+        )
+
+
+@dataclass(frozen=True)
+class _AddUp:
+    """Adds up one part. ``kinds`` holds what the columns of the sample are."""
+
+    source: Source
+    named: _Named
+    target: Target
+    kinds: Mapping[str, str]
+    features: frozenset[str]
+    edges: FloatArray | None
+
+    def __call__(self, part: Part) -> _Sums:
+        named = self.named
+        frame = self.source.read(part)
+        y, unlabelled = encode_target(frame[named.target], self.target)
+        kept = np.flatnonzero(np.isfinite(y))
+        frame, y = frame[kept], y[kept]
+        profiles = {}
+        for name in frame.columns:
+            kind = self.kinds.get(name) or _kind_of(frame[name].dtype)
+            if kind is not None:
+                profiles[name] = self._profile(frame[name], kind, part)
+        return _Sums(
+            rows=len(y),
+            unlabelled=unlabelled,
+            unknown=part.rows - unlabelled - len(y),
+            nulls={name: frame[name].null_count() for name in frame.columns},
+            profiles=profiles,
+            sums=self._metrics(frame, y) if named.outputs else None,
+        )
+
+    def _profile(self, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
+        read = convert(column, "category" if kind == "text" else kind)  # type: ignore[arg-type]
+        made = ColumnProfile("category" if kind in ("category", "text") else "number", stream=part.number)
+        made.update(read)
+        if made.infinite and column.name in self.features:
+            raise InputError(
+                f"column '{column.name}' in TRAIN holds {made.infinite} infinite values in rows "
+                f"{part.first} to {part.first + part.rows - 1}; replace them by missing or finite ones"
+            )
+        return made
+
+    def _metrics(self, frame: pl.DataFrame, y: FloatArray) -> MetricSums:
+        faults: list[str] = []
+        output = read_output(
+            frame,
+            "TRAIN",
+            self.target,
+            proba=self.named.proba,
+            prediction=self.named.prediction,
+            faults=faults,
+        )
+        if output is None:
+            raise InputError(faults)
+        outputs = as_outputs(output.labelled())
+        n_classes = None if self.target.classes is None else len(self.target.classes)
+        return MetricSums.of(outputs, outcome_columns(y, outputs, n_classes=n_classes), edges=self.edges)
+
+
+def _add_up(
+    source: Source, named: _Named, tables: Tables, run: Map[_Sums], done: Callable[[float], None]
+) -> _Sums:
+    add_up = _AddUp(
+        source,
+        named,
+        Target(tables.task, tables.classes, np.zeros(0)),
+        {note.name: note.kind for note in tables.notes if note.kind != "absent"},
+        frozenset(feature.name for feature in tables.features),
+        _edges(tables.output),
+    )
+    total: _Sums | None = None
+    for k, sums in enumerate(run(add_up, source.parts), start=1):
+        total = sums if total is None else total.merge(sums)
+        done(k / len(source.parts))
+    assert total is not None
+    return total
+
+
+def _edges(output: Output | None) -> FloatArray | None:
+    """Return bins of the sample's probabilities, of equal mass; one for each value where there are few."""
+    if output is None or output.proba is None:
+        return None
+    scores = np.ravel(output.proba[:, 1:] if output.proba.shape[1] == 2 else output.proba)
+    values = np.unique(scores)
+    return values if len(values) <= _BINS else np.unique(np.quantile(scores, np.linspace(0, 1, _BINS)))
+
+
+def _kind_of(dtype: pl.DataType) -> Literal["number", "category", "date"] | None:
+    """Return the kind of a column that no step has looked at."""
+    if is_date(dtype):
+        return "date"
+    if is_text(dtype):
+        return "category"
+    return "number" if dtype.is_numeric() else None
+
+
+def _column(name: str, named: _Named, tables: Tables, sums: _Sums) -> ReferenceColumn:
+    """Describe a column by all rows, without values unless it is a feature."""
+    note = next((note for note in tables.notes if note.name == name), None)
+    found = sums.profiles.get(name)
+    share = sums.nulls[name] / max(sums.rows, 1)
+    if name in named.dropped or note is None:
+        distinct = None if found is None else found.distinct
+        kind = "number" if found is not None and found.kind == "number" else "category"
+        return ReferenceColumn(name, kind, "dropped", share, distinct, ("excluded",))  # type: ignore[arg-type]
+    role: ColumnRole = "dropped" if note.role == "time" else note.role
+    plain = ReferenceColumn(name, note.kind, role, share, note.distinct_train)
+    if found is None:
+        return plain
+    plain = replace(plain, distinct=found.distinct)
+    if role in ("target", "output"):
+        return plain
+    plain = replace(plain, missing=found.missing_rate)
+    return _judged(plain, note, found, tables)
+
+
+def _judged(
+    column: ReferenceColumn, note: ColumnNote, found: ColumnProfile, tables: Tables
+) -> ReferenceColumn:
+    """Return a column with its profile, or without any values if it identifies rows or is free text."""
+    name = column.name
+    issues = [issue for issue in note.issues if issue in _WITHHELD]
+    kind: Literal["number", "category", "date"] = "date" if note.kind == "date" else found.kind
+    verdict = judge_column(name, found, found, kind=kind)
+    issues = issues or [issue for issue in verdict.issues if verdict.dropped and issue in _WITHHELD]
+    if not issues:
+        return replace(column, role="feature", profile=found)
+    told = verdict.findings if verdict.dropped else tables.column_findings.get(name, ())
+    return replace(column, role="dropped", issues=tuple(issues), finding=told[0] if told else None)

@@ -17,6 +17,7 @@ BENCHMARKS = {
     "label_free": "benchmarks.label_free.run",
     "weights": "benchmarks.weights.run",
     "conformal": "benchmarks.conformal.run",
+    "streaming": "benchmarks.streaming.run",
     "audit_truth": "benchmarks.audit_truth",
 }
 

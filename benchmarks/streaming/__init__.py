@@ -1,0 +1,1 @@
+"""Tables larger than memory: time and memory of an audit as LIVE grows."""

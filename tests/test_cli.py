@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.console import Console
 
+import steelyard
 import steelyard.auditing
 import steelyard.methods
 from steelyard import __version__
@@ -84,7 +87,8 @@ TABLES = ("train.csv", "live.csv", "--target", "y")
 
 def test_every_word_reaches_the_audit(run):
     words = "--proba a --proba b --prediction c --model m --labels l --time t --every week --metric auc "
-    words += "--alpha 0.2 --exclude e f --positive yes --weighting rulsif --seed 7 --quiet"
+    words += "--alpha 0.2 --exclude e f --positive yes --weighting rulsif --seed 7 --quiet "
+    words += "--sample 5000 --engine dask --scheduler tcp://here --resume --out deep/er"
     done = run(*TABLES, *words.split())
     assert done.exit_code == 0
     assert done.output == ""
@@ -105,7 +109,19 @@ def test_every_word_reaches_the_audit(run):
         "positive": "yes",
         "weighting": "rulsif",
         "seed": 7,
+        "sample": 5000,
+        "engine": "dask",
+        "scheduler": "tcp://here",
+        "resume": True,
+        "work": Path("deep/er.partial"),
     }
+
+
+def test_a_profile_needs_no_target(run):
+    assert run("ref.steelyard", "live.csv").exit_code == 0
+    (args, options) = run.calls[0]
+    assert args == ("ref.steelyard", "live.csv")
+    assert (options["target"], options["proba"], options["prediction"]) == (None, (), None)
 
 
 def test_every_takes_a_number_of_rows(run):
@@ -261,6 +277,10 @@ def test_disk_full_at_the_last_move_takes_the_json_back(run, monkeypatch, tmp_pa
 # Words ------------------------------------------------------------------------
 
 
+def test_options_of_a_single_table_take_several_values():
+    assert repeat_options("t --proba a b".split(), tables=1) == "t --proba a --proba b".split()
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
@@ -351,8 +371,6 @@ def test_demo_scores_its_estimates(run, tmp_path):
     assert "revealed" in done.stdout
     assert "Inside?" in done.stdout
     # Accuracy of the shipped score on the shipped labels, counted here by hand.
-    import polars as pl
-
     from steelyard.datasets import census_paths
 
     _, live, labels = census_paths()
@@ -361,3 +379,117 @@ def test_demo_scores_its_estimates(run, tmp_path):
     assert f"{actual:.4f}" in done.stdout
     assert (tmp_path / "steelyard-report" / "report.html").exists()
     assert "labels" not in run.calls[0][1]
+
+
+# The profile --------------------------------------------------------------------
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """A table to make a profile of, in the directory where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    rows = range(1200)
+    frame = pl.DataFrame(
+        {
+            "a": [k * 37 % 101 / 7 for k in rows],
+            "b": [("red", "blue")[k % 3 > 0] for k in rows],
+            "user_id": [f"u{k}" for k in rows],
+            "secret": [k % 4 for k in rows],
+            "p": [(k % 10 + 1) / 12 for k in rows],
+            "y": [None if k == 9 else int(k % 10 > 4) for k in rows],
+        }
+    )
+    frame.write_parquet("train.parquet")
+    return frame
+
+
+def test_profile_says_what_it_holds(train, tmp_path):
+    words = "train.parquet --target y --proba p --exclude secret --sample 1000 --seed 4 -o ref.steelyard"
+    done = command_line("profile", *words.split())
+    assert (done.exit_code, done.stderr) == (0, "")
+    size = (tmp_path / "ref.steelyard").stat().st_size / 1e6
+    assert done.stdout.splitlines() == [
+        f"Profile: ref.steelyard ({size:.1f} MB)",
+        "Rows:    1,199 rows, 1,000 of them kept, the rest as sums; 1 more without a known target",
+        "Columns: 2 features, target 'y', output 'p'",
+        "No value kept of: 'user_id' (identifier), 'secret' (excluded)",
+    ]
+    reference = steelyard.load_reference("ref.steelyard")
+    assert (reference.seed, reference.sample.columns) == (4, ["a", "b", "p", "y"])
+    quiet = command_line("profile", "train.parquet", "--target", "y", "-o", "ref.steelyard", "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert steelyard.load_reference("ref.steelyard").whole
+
+
+def test_profile_then_audit(train, tmp_path):
+    assert (
+        command_line("profile", *"train.parquet --target y --proba p -o r.steelyard".split()).exit_code == 0
+    )
+    train.drop("y").write_csv("live.csv")
+    (tmp_path / "train.parquet").unlink()
+    done = command_line("audit", "r.steelyard", "live.csv", "--metric", "accuracy", "--json", "-")
+    assert done.exit_code in (0, 3)
+    said = json.loads(done.stdout)
+    assert said["rows"] == {"train": 1199, "live": 1200}
+    assert "profile" in {finding["id"] for finding in said["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train.parquet --target y -o train.parquet", "does not end in .steelyard"),
+        ("train.parquet --target y -o mine.steelyard", "is there already and is no profile"),
+        ("train.parquet --target y -o none/r.steelyard", "there is no directory 'none'"),
+        ("none.csv --target y -o r.steelyard", "TRAIN: no file 'none.csv'"),
+        ("train.parquet --target z --exclude q -o r.steelyard", "target 'z' is not a column of TRAIN"),
+    ],
+)
+def test_profile_of_wrong_input(train, tmp_path, words, said):
+    (tmp_path / "mine.steelyard").write_text("mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = command_line("profile", *words.split())
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert said in lines[0]
+    assert all(line.startswith("steelyard: ") for line in lines)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "words", ["", "t.csv --target y", "t.csv -o r.steelyard", "t.csv --target y --sample 9"]
+)
+def test_profile_of_wrong_usage(train, words):
+    assert command_line("profile", *words.split()).exit_code == 2
+
+
+def test_profile_on_a_full_disk_or_interrupted_leaves_nothing(train, monkeypatch, tmp_path):
+    words = "train.parquet --target y -o r.steelyard".split()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "r.steelyard")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = command_line("profile", *words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("steelyard: cannot write 'r.steelyard': No space left")
+    assert "(-o)" in done.stderr
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    done = command_line("profile", *words)
+    assert (done.exit_code, done.stderr) == (130, "steelyard: interrupted; no profile was written\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
+
+
+def test_a_damaged_profile_is_one_line(train, tmp_path):
+    command_line("profile", *"train.parquet --target y -o r.steelyard".split())
+    path = tmp_path / "r.steelyard"
+    path.write_bytes(path.read_bytes()[:-9])
+    done = command_line("audit", "r.steelyard", "train.parquet")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "steelyard: 'r.steelyard' is no profile, or only part of one; make it with `steelyard profile`\n"
+    )

@@ -102,6 +102,22 @@ def test_the_same_json_with_columns_left_out_and_rows_without_a_target(tmp_path)
     assert notes["diagnosis"]["distinct_train"] == 5
 
 
+def test_the_same_json_of_a_regression_whose_time_column_looks_like_an_identifier(tmp_path):
+    def timed(frame: pl.DataFrame, start: int) -> pl.DataFrame:
+        n = frame.height
+        seconds = pl.Series([start + 61 * k for k in range(n)])
+        return frame.select(
+            "x", "color", seconds=seconds, guess=pl.col("score") * 3, y=pl.col("score") * 3 + 0.1
+        )
+
+    train, live = timed(TRAIN, 10**9), timed(LIVE, 2 * 10**9).drop("y")
+    reference = steelyard.profile(train, target="y", prediction="guess")
+    assert [column.name for column in reference.withheld] == ["seconds"]
+    options = {"time": "seconds", "every": 250, "metrics": ["mae"]}
+    ours = plain(steelyard.audit(reference.save(tmp_path / "r.steelyard"), live, **options))
+    assert ours == plain(steelyard.audit(train, live, target="y", prediction="guess", **options))
+
+
 def test_of_more_rows_than_are_kept_the_counts_and_the_figure_carried_over_are_those_of_all():
     train = table(3000, 2).with_columns(
         # So rare that the sample may well have none.

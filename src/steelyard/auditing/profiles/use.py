@@ -244,16 +244,14 @@ def describe_columns(tables: Tables, reference: Reference) -> Tables:
 def of_all_rows(tables: Tables, reference: Reference) -> Tables:
     """Return the tables with the counts of those columns that no step uses, and of rows that do not count."""
     columns = {column.name: column for column in reference.columns}
-    notes = tables.notes
-    if not reference.whole:
-        notes = tuple(
-            replace(
-                note, missing_train=columns[note.name].missing, distinct_train=columns[note.name].distinct
-            )
-            if note.role != "feature" and note.name in columns
-            else note
-            for note in notes
-        )
+
+    def counted(note: ColumnNote) -> ColumnNote:
+        column = columns.get(note.name)
+        if column is None or note.role == "feature" or (reference.whole and note.missing_train is not None):
+            return note
+        return replace(note, missing_train=column.missing, distinct_train=column.distinct)
+
+    notes = tuple(counted(note) for note in tables.notes)
     # Where `read_tables` tells it of rows that it has left out itself.
     first = [finding for finding in tables.findings if finding.id in ("task", "rare-class")]
     rest = [finding for finding in tables.findings if finding not in first]

@@ -199,7 +199,7 @@ def test_the_sample_is_the_same_however_the_rows_are_cut(tmp_path):
         again = steelyard.profile(other, **QUESTION, sample=700, seed=1)
         assert again.sample["score"].to_list() == reference.sample["score"].to_list()
         assert (again.rows, again.sums.value("auc")) == (4000, pytest.approx(reference.sums.value("auc")))
-    numbers = np.flatnonzero(frame["score"].is_in(reference.sample["score"].implode()))
+    numbers = np.flatnonzero(np.isin(frame["score"], reference.sample["score"]))
     assert len(numbers) == 700
     assert frame["score"][numbers].to_list() == reference.sample["score"].to_list()
     assert steelyard.profile(frame, **QUESTION, sample=700, seed=2).sample["score"].to_list() != (
@@ -467,12 +467,47 @@ def resealed(saved, path, **changes):
         ({"sums__json": b'{"tables": []}'}, "no metric sums"),
         ({"sums__json": b'"x"'}, "holds something else"),
         ({"sample__parquet": b"PAR1 and no more"}, "damaged"),
-        ({"columns__json": b" " * (1 << 27)}, "would take 134,217,728 bytes"),
         ({"manifest__json": b" " * (1 << 25)}, "would take"),
     ],
 )
 def test_a_seal_does_not_make_a_profile(saved, tmp_path, changes, said):
     refused(resealed(saved, tmp_path / "made.steelyard", **changes), said)
+
+
+def reseal(path, body: bytes):
+    """Write what a forger would: any content, under a checksum that fits."""
+    path.write_bytes(body + sealed._SEAL + hashlib.sha256(body).hexdigest().encode())
+    return path
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(saved, tmp_path):
+    buffer = BytesIO()
+    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.comment = archive.comment
+        for name in archive.namelist():
+            bomb.writestr(name, bytes(1 << 27) if name == "columns.json" else archive.read(name))
+    path = reseal(tmp_path / "bomb.steelyard", buffer.getvalue()[: -sealed._TAIL])
+    assert path.stat().st_size < 1 << 20
+    refused(path, "columns.json would take 134,217,728 bytes")
+
+
+def test_what_is_written_is_never_taken_for_a_bomb(tmp_path):
+    path = tmp_path / "even.steelyard"
+    members = {"a.json": b"0" * (1 << 27), "b.json": b"1" * 5000}
+    sealed.write_sealed(path, members)
+    with sealed.Sealed(path) as file:
+        assert {name: file.read(name, 1 << 28) == members[name] for name in file.names} == {
+            "a.json": True,
+            "b.json": True,
+        }
+
+
+def test_a_wide_table_of_constants_comes_back(tmp_path):
+    frame = pl.DataFrame(
+        {f"c{j}": ["k"] * 60 for j in range(400)} | {"z": np.arange(60) / 7, "y": [0, 1] * 30}
+    )
+    reference = steelyard.profile(frame, target="y")
+    assert load_reference(reference.save(tmp_path / "r.steelyard")).columns == reference.columns
 
 
 def test_a_member_that_lies_about_its_size_is_refused(saved, tmp_path):
@@ -483,10 +518,7 @@ def test_a_member_that_lies_about_its_size_is_refused(saved, tmp_path):
     at = content.rindex(b"columns.json") - 22
     assert int.from_bytes(content[at : at + 4], "little") == size
     content[at : at + 4] = (size - 5).to_bytes(4, "little")
-    body = bytes(content[: -sealed._TAIL])
-    path = tmp_path / "lies.steelyard"
-    path.write_bytes(body + sealed._SEAL + hashlib.sha256(body).hexdigest().encode())
-    refused(path, "damaged")
+    refused(reseal(tmp_path / "lies.steelyard", bytes(content[: -sealed._TAIL])), "damaged")
 
 
 def test_a_sample_without_a_column_is_refused(saved, tmp_path):

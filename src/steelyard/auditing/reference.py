@@ -194,6 +194,12 @@ class Reference:
             "sums.json": _json(None if self.sums is None else self.sums.to_dict()),
             "sample.parquet": table.getvalue(),
         }
+        large = [name for name, content in members.items() if len(content) > _LARGEST[name]]
+        if large:
+            raise InputError(
+                f"the profile's {large[0]} takes {len(members[large[0]]):,} bytes, more than one may; keep "
+                "fewer rows (--sample), or exclude columns"
+            )
         write_sealed(path, members)
         return path
 

@@ -144,7 +144,7 @@ def profile(
         prediction=prediction,
         positive=plain if plain is None or isinstance(plain, (str, int, float)) else str(plain),
         exclude=named.exclude,
-        seed=seed,
+        seed=int(seed),
         rows=sums.rows,
         unlabelled=sums.unlabelled,
         unknown=sums.unknown,

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -302,6 +303,18 @@ def test_what_a_task_raises_comes_back_as_one_line(client: Client) -> None:
             InputError, match=rf"a task failed on the Dask cluster at tcp://.*{type(error).__name__}: odd;"
         ):
             list(engine.map(_Fails(error), _parts(2)))
+
+
+def test_a_run_that_is_given_up_leaves_no_work_behind(client: Client) -> None:
+    results = DaskEngine().map(_Slow(), _parts(60))
+    assert next(results)[0] == 0
+    results.close()
+    _until(lambda: not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
+
+def test_a_model_that_cannot_be_sent_is_refused(client: Client) -> None:
+    with pytest.raises(InputError, match="the model cannot be sent to Dask's workers"):
+        list(DaskEngine().map(_Rows(threading.Lock()), _parts(2)))
 
 
 def test_a_worker_that_lacks_a_file_or_a_version_is_told_of(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ EMPTY_SECONDS = 60.0
 # whose result waits for those before it.
 _AHEAD = 3
 _POLL_SECONDS = 1.0
+_FETCH_SECONDS = 30.0
 _RETRIES = 2
 _CLOSE_SECONDS = 5.0
 _NOISY = ("distributed", "tornado", "asyncio")
@@ -108,13 +109,18 @@ class DaskEngine:
                 tasks = _Tasks(client, function)
             waiting: deque[Any] = deque()
             rest = deque(parts)
-            while rest or waiting:
-                if rest:
-                    with self._said():
-                        most = _AHEAD * max(sum(self._threads().values()), 1)
-                        while rest and len(waiting) < most:
-                            waiting.append(tasks.submit(rest.popleft()))
-                yield self._result(waiting.popleft())
+            try:
+                while rest or waiting:
+                    if rest:
+                        with self._said():
+                            most = _AHEAD * max(sum(self._threads().values()), 1)
+                            while rest and len(waiting) < most:
+                                waiting.append(tasks.submit(rest.popleft()))
+                    yield self._result(waiting.popleft())
+            finally:
+                # A traceback may hold on to this frame; what nobody wants is not to be worked on till then.
+                waiting.clear()
+                tasks.forget()
 
     def _connect(self) -> Any:
         if self._client is not None:
@@ -182,12 +188,11 @@ class DaskEngine:
             with self._said():
                 try:
                     self._distributed.wait([future], timeout=_POLL_SECONDS)
-                except TimeoutError:
-                    pass
-                else:
                     if future.status == "error":
                         self._failed(future.exception())
-                    return future.result()
+                    return future.result(timeout=_FETCH_SECONDS)
+                except TimeoutError:
+                    pass
                 if self._threads():
                     empty_since = None
                     continue
@@ -253,13 +258,24 @@ class _Tasks:
             function = replace(function, source=Held())  # type: ignore[type-var]
         # A task of the scheduler's that holds the bytes, rather than data scattered to the workers:
         # a worker that comes later, or in place of one that was killed, gets them as well.
-        sent = cloudpickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
+        try:
+            sent = cloudpickle.dumps(function, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            # What a model of the caller's own raises when it is pickled can be anything.
+            raise InputError(
+                f"the model cannot be sent to Dask's workers ({type(error).__name__}: {_first_line(error)}); "
+                'give one that can be pickled, or use engine "local"'
+            ) from error
         self._function = self._submit("learnt", 0, unpack, sent, versions())
         self._partition: tuple[int, Any] = (-1, None)
 
     def submit(self, part: Part) -> Any:
         """Return the future of one part's result."""
         return self._submit("score", part.number, apply, self._function, part, self._rows(part))
+
+    def forget(self) -> None:
+        """Let the cluster drop what was sent."""
+        self._function, self._partition = None, (-1, None)
 
     def _rows(self, part: Part) -> Any:
         """Return the rows to send along: bytes of some, or a partition that is computed there."""

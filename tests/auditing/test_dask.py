@@ -32,7 +32,8 @@ from steelyard.auditing.streaming import dask_engine, run, spool
 from steelyard.auditing.streaming.dask_engine import DaskEngine
 from steelyard.auditing.streaming.dask_source import DaskFrame, open_dask
 from steelyard.auditing.streaming.dask_tasks import Held, apply, unpack, versions
-from steelyard.auditing.streaming.engine import cores, make_engine
+from steelyard.auditing.streaming.engine import cores
+from steelyard.auditing.streaming.engines import make_engine
 from steelyard.auditing.streaming.source import Files, Frame, Part, count_rows, open_source
 from steelyard.errors import InputError
 

@@ -30,7 +30,7 @@ from steelyard.auditing.profiles.use import (
 from steelyard.auditing.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
 from steelyard.auditing.shift import detect
-from steelyard.auditing.streaming.engine import make_engine
+from steelyard.auditing.streaming.engines import make_engine
 from steelyard.auditing.streaming.finish import (
     Sampled,
     certify_all,

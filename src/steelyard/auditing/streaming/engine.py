@@ -12,7 +12,6 @@ from typing import Protocol, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from steelyard.auditing.streaming.source import Part
-from steelyard.errors import InputError
 
 R = TypeVar("R")
 
@@ -85,28 +84,6 @@ class Threads:
         finally:
             # After a failure or a key press nobody wants what is still waiting.
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-ENGINES = ("local", "dask")
-
-
-def make_engine(name: str, scheduler: str | None = None) -> Engine:
-    """Return the engine of that name.
-
-    Raises
-    ------
-    InputError
-        If there is none, or a scheduler is named that it does not use.
-    """
-    if name not in ENGINES:
-        raise InputError(f"there is no engine {name!r}; choose from {', '.join(ENGINES)}.")
-    if name == "dask":
-        from steelyard.auditing.streaming.dask_engine import DaskEngine
-
-        return DaskEngine(scheduler)
-    if scheduler is not None:
-        raise InputError("a scheduler was named, but the engine is this process; add --engine dask")
-    return Threads()
 
 
 def cores() -> int:

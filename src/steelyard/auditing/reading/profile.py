@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,51 @@ SENTINELS = (-99999.0, -9999.0, -999.0, -99.0, 999.0, 9999.0, 99999.0, 999999.0,
 _SAMPLE = 4096
 _VALUES = 4096
 _MAX_HASH = float(2**64)
+
+
+@dataclass(frozen=True, eq=False)
+class DistinctValues:
+    """The distinct values that hash lowest, 4,096 at most, with their counts: by hash, ascending.
+
+    ``keys`` are float64 or, for texts, objects.
+    """
+
+    keys: npt.NDArray[Any]
+    hashes: npt.NDArray[np.uint64]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, keys: Any, counts: Any) -> DistinctValues:
+        """Return those of a batch, each given once."""
+        if isinstance(keys, np.ndarray) or not any(isinstance(key, str) for key in keys):
+            values: npt.NDArray[Any] = np.asarray(keys, dtype=np.float64) + 0.0
+            hashes = scatter(values.view(np.uint64))
+        else:
+            values = np.empty(len(keys), dtype=object)
+            values[:] = keys
+            hashes = np.array([_text_hash(key) for key in keys], dtype=np.uint64)
+        lowest = np.argsort(hashes)[:_VALUES]
+        return cls(values[lowest], hashes[lowest], np.asarray(counts, dtype=np.int64)[lowest])
+
+    def merge(self, other: DistinctValues, /) -> DistinctValues:
+        """Return those of both sets of rows."""
+        hashes, first, place = np.unique(
+            np.concatenate([self.hashes, other.hashes]), return_index=True, return_inverse=True
+        )
+        counts = np.zeros(len(hashes), dtype=np.int64)
+        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        keys = np.concatenate([self.keys, other.keys])[first]
+        return DistinctValues(keys[:_VALUES], hashes[:_VALUES], counts[:_VALUES])
+
+    @cached_property
+    def counted(self) -> Mapping[float | str, int]:
+        """Return the counts by value."""
+        return dict(zip(self.keys.tolist(), self.counts.tolist()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DistinctValues) and self.counted == other.counted
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass
@@ -73,8 +119,7 @@ class ColumnProfile:
     rising: bool = True
     falling: bool = True
     sentinels: dict[float, int] = field(default_factory=dict)
-    values: dict[float | str, int] = field(default_factory=dict)
-    _hashes: dict[float | str, int] = field(default_factory=dict, repr=False)
+    kept: DistinctValues = field(default_factory=lambda: DistinctValues.of([], []), repr=False)
     moments: Moments = field(default_factory=lambda: Moments.of([]), repr=False)
     sketch: QuantileSketch = field(
         default_factory=lambda: QuantileSketch.of([], capacity=_SAMPLE), repr=False
@@ -84,6 +129,11 @@ class ColumnProfile:
     def count(self) -> int:
         """Rows with a value."""
         return self.rows - self.missing - self.infinite
+
+    @property
+    def values(self) -> Mapping[float | str, int]:
+        """Distinct values and their counts: all, or those that hash lowest."""
+        return self.kept.counted
 
     @property
     def missing_rate(self) -> float:
@@ -103,15 +153,15 @@ class ColumnProfile:
     @property
     def complete(self) -> bool:
         """Whether every distinct value is in ``values``."""
-        return len(self.values) < _VALUES
+        return len(self.kept.keys) < _VALUES
 
     @property
     def distinct(self) -> int:
         """Number of distinct values; an estimate (to about 2%) beyond 4,096."""
         if self.complete:
-            return len(self.values)
+            return len(self.kept.keys)
         # The k-th smallest of D uniform numbers lies near k / D.
-        reach = max(self._hashes.values()) / _MAX_HASH
+        reach = float(self.kept.hashes[-1]) / _MAX_HASH
         return min(self.count, round((_VALUES - 1) / reach))
 
     def quantiles(self, levels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -157,13 +207,11 @@ class ColumnProfile:
         part.moments = Moments.of(kept)
         part.whole = bool((unique == np.floor(unique)).all())
         part.first, part.last = float(kept[0]), float(kept[-1])
-        steps = np.diff(kept)
-        part.rising, part.falling = bool((steps > 0).all()), bool((steps < 0).all())
+        # Differences of huge numbers would overflow.
+        before, after = kept[:-1], kept[1:]
+        part.rising, part.falling = bool((after > before).all()), bool((after < before).all())
         part.sentinels = {float(v): int(n) for v, n in zip(unique[is_sentinel], counts[is_sentinel])}
-        hashes = scatter(unique.view(np.uint64))
-        lowest = np.argsort(hashes)[:_VALUES]
-        part.values = {float(unique[i]): int(counts[i]) for i in lowest}
-        part._hashes = {float(unique[i]): int(hashes[i]) for i in lowest}
+        part.kept = DistinctValues.of(unique, counts)
         values = np.where(keep, x, np.nan)
         part.sketch = QuantileSketch.of(values, capacity=_SAMPLE, stream=self.stream, start=start)
         self._absorb(part, rows=0)
@@ -180,9 +228,7 @@ class ColumnProfile:
         part.first, part.last = str(kept[0]), str(kept[-1])
         before, after = kept.slice(0, kept.len() - 1), kept.slice(1)
         part.rising, part.falling = bool((after > before).all()), bool((after < before).all())
-        part.values = {str(k): int(n) for k, n in zip(table.to_series(0), table["n"])}
-        part._hashes = {key: _text_hash(str(key)) for key in part.values}
-        part._trim()
+        part.kept = DistinctValues.of(table.to_series(0).to_list(), table["n"].to_list())
         self._absorb(part, rows=0)
 
     def merge(self, other: ColumnProfile) -> ColumnProfile:
@@ -218,18 +264,9 @@ class ColumnProfile:
         )
         self.whole = self.whole and part.whole
         self.text_length += part.text_length
-        for mine, theirs in ((self.sentinels, part.sentinels), (self.values, part.values)):
-            for key, n in theirs.items():
-                mine[key] = mine.get(key, 0) + n  # type: ignore[index, arg-type]
-        self._hashes.update(part._hashes)
-        self._trim()
-
-    def _trim(self) -> None:
-        """Keep the distinct values that hash lowest."""
-        if len(self.values) > _VALUES:
-            keep = sorted(self.values, key=lambda key: self._hashes[key])[:_VALUES]
-            self.values = {key: self.values[key] for key in keep}
-            self._hashes = {key: self._hashes[key] for key in keep}
+        for key, n in part.sentinels.items():
+            self.sentinels[key] = self.sentinels.get(key, 0) + n
+        self.kept = part.kept if n_self == 0 else self.kept.merge(part.kept)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as plain values that JSON can hold without loss."""
@@ -246,21 +283,16 @@ class ColumnProfile:
             raise InputError("this is no column's profile: it lacks parts of one, or has others.")
         try:
             made = cls(**{name: plain[name] for name in _PLAIN})
-            for name in ("sentinels", "values"):
-                setattr(made, name, {key: int(n) for key, n in plain[name]})
+            made.sentinels = {key: int(n) for key, n in plain["sentinels"]}
+            keys, counts = [key for key, _ in plain["values"]], [int(n) for _, n in plain["values"]]
             wanted = float if made.kind == "number" else str
-            if made.kind not in ("number", "category") or any(type(key) is not wanted for key in made.values):
+            if made.kind not in ("number", "category") or any(type(key) is not wanted for key in keys):
                 raise ValueError(f"values of another type than {made.kind!r}")
             if not 0 <= made.missing + made.infinite <= made.rows:
                 raise ValueError(f"{made.missing} missing of {made.rows} rows")
         except (TypeError, ValueError) as error:
             raise InputError(f"this column's profile is damaged: {error}") from error
-        keys = list(made.values)
-        if made.kind == "number":
-            hashed = scatter(np.array(keys, dtype=np.float64).view(np.uint64)).tolist()
-        else:
-            hashed = [_text_hash(str(key)) for key in keys]
-        made._hashes = dict(zip(keys, hashed))
+        made.kept = DistinctValues.of(keys, counts)
         made.moments = Moments.from_dict(plain["moments"])
         made.sketch = QuantileSketch.from_dict(plain["sketch"])
         return made

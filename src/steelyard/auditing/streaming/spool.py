@@ -153,7 +153,8 @@ def _write(path: Path, plain: Any) -> None:
     """Replace a file, whole or not at all."""
     new = path.with_suffix(".json.new")
     with new.open("w", encoding="utf-8") as file:
-        json.dump(plain, file, allow_nan=False)
+        # Unlike dump, dumps encodes in compiled code.
+        file.write(json.dumps(plain, allow_nan=False))
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)

@@ -115,10 +115,10 @@ class Applied:
     names: tuple[str, ...]
     classes: tuple[Any, ...] | None
 
-    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray, side: str) -> Output:
         """Return the model's output on rows."""
         del X, fold
-        return self.on(frame, "LIVE")
+        return self.on(frame, side)
 
     def on(self, frame: pl.DataFrame, side: str) -> Output:
         """Return the model's output on rows of the named table."""
@@ -323,9 +323,9 @@ class CrossFitted:
     models: tuple[Any, ...]
     n_classes: int | None
 
-    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray, side: str) -> Output:
         """Return each row's output by one of the models."""
-        del frame
+        del frame, side
         return self.on(X, fold % len(self.models))
 
     def on(self, X: FloatArray, fold: IntArray) -> Output:

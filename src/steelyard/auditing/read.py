@@ -380,7 +380,11 @@ class _Reading:
         )
         missing = [None if s is None else s.null_count() / max(s.len(), 1) for s in sides]
         distinct = [None if s is None else s.drop_nulls().n_unique() for s in sides]
-        issues = ("excluded",) if name in self.exclude else ("labels",) if role == "dropped" else ()
+        issues: tuple[str, ...] = ()
+        if name in self.exclude:
+            issues = ("excluded",)
+        elif role == "dropped":
+            issues = ("labels",) if name == self.label_column else ("missing in TRAIN",)
         self.notes.append(
             ColumnNote(name, kind, role, missing[0], missing[1], distinct[0], distinct[1], issues)
         )

@@ -64,8 +64,11 @@ class Output:
 class Deployed(Protocol):
     """Where the deployed model's output on rows comes from: their columns, the model, or models made here."""
 
-    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray) -> Output:
-        """Return the output on rows, given as read and encoded; ``fold`` deals them to models made here."""
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray, side: str) -> Output:
+        """Return the output on rows, given as read and encoded.
+
+        ``fold`` deals them to models made here; ``side`` is the table's name in a message.
+        """
         ...
 
 

@@ -25,7 +25,8 @@ from steelyard.auditing.reference import MOST_SAMPLED, ColumnRole, Reference, Re
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.streaming.engine import Threads
 from steelyard.auditing.streaming.source import Part, Source, open_source
-from steelyard.auditing.tables import Output, Tables
+from steelyard.auditing.streaming.totals import score_edges
+from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
 from steelyard.evaluation import outcome_columns
 from steelyard.evaluation.sums import MetricSums
@@ -40,9 +41,6 @@ Map = Callable[[Callable[[Part], R], Sequence[Part]], Iterable[R]]
 
 SAMPLE_ROWS = 50_000
 """Rows that a profile keeps by default: the audit's models see no more of TRAIN."""
-
-# As many as for the rows of a table in parts: one pair in 2,000 counts as tied.
-_BINS = 2_000
 
 # No value of such a column is kept.
 _WITHHELD = {"identifier", "free text"}
@@ -358,7 +356,7 @@ def _add_up(
         Target(tables.task, tables.classes, np.zeros(0)),
         {note.name: note.kind for note in tables.notes if note.kind != "absent"},
         frozenset(feature.name for feature in tables.features),
-        _edges(tables.output),
+        None if tables.output is None else score_edges(tables.output.proba),
     )
     total: _Sums | None = None
     for k, sums in enumerate(run(add_up, source.parts), start=1):
@@ -366,15 +364,6 @@ def _add_up(
         done(k / len(source.parts))
     assert total is not None
     return total
-
-
-def _edges(output: Output | None) -> FloatArray | None:
-    """Return bins of the sample's probabilities, of equal mass; one for each value where there are few."""
-    if output is None or output.proba is None:
-        return None
-    scores = np.ravel(output.proba[:, 1:] if output.proba.shape[1] == 2 else output.proba)
-    values = np.unique(scores)
-    return values if len(values) <= _BINS else np.unique(np.quantile(scores, np.linspace(0, 1, _BINS)))
 
 
 def _kind_of(dtype: pl.DataType) -> Literal["number", "category", "date"] | None:

@@ -12,10 +12,10 @@ import polars as pl
 from steelyard.auditing.estimate import Estimated
 from steelyard.auditing.profiles.sealed import SUFFIX
 from steelyard.auditing.read import missing_target, read_tables
+from steelyard.auditing.reading.again import judged_again
 from steelyard.auditing.reading.columns import align, convert
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
-from steelyard.auditing.reading.triage import judge_column
 from steelyard.auditing.reference import Reference, ReferenceColumn, load_reference
 from steelyard.auditing.result import ColumnNote, Finding, Performance
 from steelyard.auditing.streaming.totals import TrainTotals
@@ -221,24 +221,13 @@ def describe_columns(tables: Tables, reference: Reference) -> Tables:
     if reference.whole:
         return tables
     assert tables.frame_live is not None
-    full = _profiles(reference, tables.features)
-    notes = {note.name: note for note in tables.notes}
-    before = {id(f) for name in full for f in tables.column_findings.get(name, ())}
-    found = [finding for finding in tables.findings if id(finding) not in before]
-    for feature in tables.features:
-        train = full.get(feature.name)
-        if train is None or feature.kind == "absent":
-            continue
-        live = ColumnProfile(train.kind).update(convert(tables.frame_live[feature.name], feature.kind))
-        note, verdict = notes[feature.name], judge_column(feature.name, train, live, kind=feature.kind)
-        note = replace(note, missing_train=train.missing_rate, distinct_train=train.distinct)
-        # A column that the sample's rows do not exclude is used, whatever all rows show.
-        if not verdict.dropped:
-            found += verdict.findings
-            kept = [issue for issue in note.issues if issue in ("type differs", "numbers written as text")]
-            note = replace(note, issues=(*kept, *verdict.issues))
-        notes[feature.name] = note
-    return replace(tables, notes=tuple(notes.values()), findings=tuple(found))
+    train = _profiles(reference, tables.features)
+    live = {
+        f.name: ColumnProfile(train[f.name].kind).update(convert(tables.frame_live[f.name], f.kind))
+        for f in tables.features
+        if f.name in train
+    }
+    return judged_again(tables, train, live)
 
 
 def of_all_rows(tables: Tables, reference: Reference) -> Tables:

@@ -120,15 +120,25 @@ def _numeric(series: pl.Series) -> pl.Series:
 
 
 def as_text(series: pl.Series) -> pl.Series:
-    """Return the values as texts; a whole number without decimals, a flag as ``True`` or ``False``."""
+    """Return the values as texts; a whole number without decimals, a flag as ``True`` or ``False``.
+
+    Each value's text hangs on nothing but the value, so that it is the same in every part of a table.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> as_text(pl.Series([1.0, 2.5, None])).to_list()
+    ['1', '2.5', None]
+    """
     if series.dtype == pl.Boolean:
         words = pl.when(pl.col("x")).then(pl.lit("True")).when(~pl.col("x")).then(pl.lit("False"))
         return series.to_frame("x").select(words.alias(series.name)).to_series()
-    if series.dtype.is_float() and series.drop_nulls().is_finite().all():
-        whole = series.drop_nulls()
-        if (whole == whole.floor()).all() and (whole.abs() < 2**53).all():
-            return series.cast(pl.Int64).cast(pl.String)
-    return series.cast(pl.String)
+    texts = series.cast(pl.String)
+    if not series.dtype.is_float():
+        return texts
+    # NaN and infinities compare like large numbers: none of them is whole here.
+    whole = (series.abs() < 2**53) & (series == series.floor())
+    return _where(whole, series.cast(pl.Int64, strict=False).cast(pl.String), texts)
 
 
 def parse_dates(texts: pl.Series) -> pl.Series | None:

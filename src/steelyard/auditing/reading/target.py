@@ -105,6 +105,9 @@ def read_target(
 
 
 def _classes(column: pl.Series, positive: Any, faults: list[str]) -> Target | None:
+    if column.dtype == pl.Float32:
+        # The decimals that were meant: 0.1 is 0.10000000149011612 in the wider type.
+        column = column.cast(pl.String).cast(pl.Float64)
     values = sorted(_plain(value) for value in column.unique().to_list())
     if positive is not None and (len(values) != 2 or not any(_same(positive, value) for value in values)):
         shown = ", ".join(repr(value) for value in values[:6])
@@ -146,7 +149,7 @@ def _rare(name: str, y: npt.NDArray[np.float64], classes: Sequence[Any]) -> list
 
 def _plain(value: Any) -> Any:
     """Return the value in its simplest type, so that 1 and 1.0 are one class."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _yes(values: Sequence[Any]) -> Any:
@@ -162,7 +165,10 @@ def _same(given: Any, value: Any) -> bool:
 
 def _key(value: Any) -> str:
     """Return the text by which values of different types are compared: 1, 1.0 and '1' are the same."""
-    return str(_plain(value)).strip()
+    if isinstance(value, float):
+        # As columns are written: Python writes 1e-05 where Polars has 0.00001.
+        return str(as_text(pl.Series([value]))[0])
+    return str(value).strip()
 
 
 def encode_classes(column: pl.Series, classes: tuple[Any, ...]) -> npt.NDArray[np.float64]:
@@ -317,13 +323,13 @@ class OutputColumns:
     prediction: str | None
 
     def __call__(
-        self, frame: pl.DataFrame, X: npt.NDArray[np.float64], fold: npt.NDArray[np.int64]
+        self, frame: pl.DataFrame, X: npt.NDArray[np.float64], fold: npt.NDArray[np.int64], side: str
     ) -> Output:
         """Return the output on rows; a value that cannot be used raises InputError."""
         del X, fold
         faults: list[str] = []
         read = read_output(
-            frame, "LIVE", self.target, proba=self.proba, prediction=self.prediction, faults=faults
+            frame, side, self.target, proba=self.proba, prediction=self.prediction, faults=faults
         )
         if read is None:
             raise InputError(faults)

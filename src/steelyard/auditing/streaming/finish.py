@@ -18,9 +18,9 @@ from steelyard.auditing.estimate import (
     window_estimate,
 )
 from steelyard.auditing.read import missing_target
+from steelyard.auditing.reading.again import judged_again
 from steelyard.auditing.reading.copies import copies_found, has_continuous
-from steelyard.auditing.reading.triage import judge_column
-from steelyard.auditing.result import Balance, ColumnNote, Finding, Performance, Window
+from steelyard.auditing.result import Balance, Finding, Performance, Window
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.totals import LiveTotals, TrainTotals, WindowTotals
 from steelyard.auditing.streaming.windows import Cutter
@@ -281,31 +281,21 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sample
     Of a column that no step uses only the sample is known; ``sampled`` names the
     tables of which that is a part.
     """
-    kinds = {f.name: f.kind for f in tables.features}
-    dropped = {id(f) for name in kinds for f in tables.column_findings.get(name, ())}
-    again = ("missing-target", "duplicate-rows", "shared-rows")
-    found = [f for f in tables.findings if id(f) not in dropped and f.id not in again]
-    found += _left_out(tables.target, train)
-    if has_continuous(tables.X):
-        found += copies_found(train.labelled_copies, train.copies, live.copies)
+    used = {feature.name for feature in tables.features}
     notes = []
     for note in tables.notes:
-        if note.name not in kinds:
+        if note.name not in used:
             # How many values differ in a part does not tell how many do in the whole.
-            known = note if "TRAIN" not in sampled else replace(note, distinct_train=None)
-            notes.append(known if "LIVE" not in sampled else replace(known, distinct_live=None))
-            continue
-        a, b = train.profiles[note.name], live.profiles[note.name]
-        kind = kinds[note.name]
-        verdict = judge_column(note.name, a, b, kind="number" if kind == "absent" else kind)
-        # A column that the steps have used is not left out any more, whatever all rows show.
-        if verdict.dropped:
-            notes.append(_noted(note, train, live))
-            continue
-        found += verdict.findings
-        kept = tuple(i for i in note.issues if i in ("type differs", "numbers written as text"))
-        notes.append(replace(_noted(note, train, live), issues=(*kept, *verdict.issues)))
-    return replace(tables, notes=tuple(notes), findings=tuple(found))
+            note = note if "TRAIN" not in sampled else replace(note, distinct_train=None)
+            note = note if "LIVE" not in sampled else replace(note, distinct_live=None)
+        notes.append(note)
+    again = ("missing-target", "duplicate-rows", "shared-rows")
+    found = tuple(f for f in tables.findings if f.id not in again)
+    tables = judged_again(replace(tables, notes=tuple(notes), findings=found), train.profiles, live.profiles)
+    more = _left_out(tables.target, train)
+    if has_continuous(tables.X):
+        more += copies_found(train.labelled_copies, train.copies, live.copies)
+    return replace(tables, findings=(*tables.findings, *more))
 
 
 def _left_out(target: str, train: TrainTotals) -> list[Finding]:
@@ -322,14 +312,3 @@ def _left_out(target: str, train: TrainTotals) -> list[Finding]:
         )
         found.append(Finding("rare-class-left-out", "warning", text))
     return found
-
-
-def _noted(note: ColumnNote, train: TrainTotals, live: LiveTotals) -> ColumnNote:
-    a, b = train.profiles[note.name], live.profiles[note.name]
-    return replace(
-        note,
-        missing_train=a.missing_rate,
-        missing_live=b.missing_rate,
-        distinct_train=a.distinct,
-        distinct_live=b.distinct,
-    )

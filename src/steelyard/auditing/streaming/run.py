@@ -25,7 +25,7 @@ from steelyard.auditing.streaming.engine import Engine
 from steelyard.auditing.streaming.scorer import KnownLive, KnownTrain, Learnt, ScoreLive, ScoreTrain
 from steelyard.auditing.streaming.source import Part, Source, gather, open_source
 from steelyard.auditing.streaming.spool import TABLES, Spool, normalised_weights
-from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals
+from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals, score_edges
 from steelyard.auditing.streaming.windows import Cutter, make_cutter
 from steelyard.auditing.tables import Tables
 from steelyard.auditing.weigh import Weighed
@@ -40,10 +40,8 @@ T = TypeVar("T", bound=Totals)
 SAMPLE_ROWS = 250_000
 """Rows a side that models are fitted on; larger tables are sampled, and all of their rows scored."""
 
-# Bins of the probabilities, within which the AUC takes scores as tied: with 2,000 of equal mass one
-# pair in 2,000 counts half, and nearly as many of those are in one order as in the other. A window's
-# fewer rows have the noise for wider ones.
-_BINS, _WINDOW_BINS = 2_000, 500
+# A window's fewer rows have the noise for wider bins.
+_WINDOW_BINS = 500
 
 
 @dataclass(frozen=True)
@@ -287,22 +285,13 @@ def _learnt(
         predictions=certified.predictions,
         slopes=slopes,
         # A table that is no larger than a sample has room for each of its scores.
-        edges=_edges(proba, _BINS) if streams.sampled("LIVE") else None,
-        window_edges=_edges(proba, _WINDOW_BINS) if streams.sampled("LIVE") else None,
-        train_edges=_edges(proba, _BINS) if streams.sampled("TRAIN") else None,
+        edges=score_edges(proba) if streams.sampled("LIVE") else None,
+        window_edges=score_edges(proba, most=_WINDOW_BINS) if streams.sampled("LIVE") else None,
+        train_edges=score_edges(proba) if streams.sampled("TRAIN") else None,
         # The tail of n weights has at most 3 sqrt(n) of them, and one more is its threshold.
         top_capacity=int(4 * np.sqrt(streams.train.rows)) + 100,
         salt=seed,
     )
-
-
-def _edges(proba: FloatArray | None, most: int) -> FloatArray | None:
-    """Return bins of equal mass; one for each value where there are few."""
-    if proba is None:
-        return None
-    scores = np.ravel(proba[:, 1:] if proba.shape[1] == 2 else proba)
-    values = np.unique(scores)
-    return values if len(values) <= most else np.unique(np.quantile(scores, np.linspace(0, 1, most)))
 
 
 def _known(

@@ -181,7 +181,7 @@ class ScoreLive:
         columns = {name: values[at] for name, values in known.columns.items()}
         if len(new):
             X_new, fold_new = X[new], fold[new]
-            output_new = learnt.deployed(frame[new], X_new, fold_new)
+            output_new = learnt.deployed(frame[new], X_new, fold_new, "LIVE")
             expected_new = learnt.expect(X_new, output_new, fold_new)
             log_new, outside_new = learnt.weigh(X_new, fold_new)
             other = None
@@ -310,7 +310,7 @@ class ScoreTrain:
         output, expected = known.output.take(at), known.expected[at]
         log_w, raw = known.log_weights[at], known.raw[at]
         if len(new):
-            output_new = learnt.deployed(frame[new], X[new], fold[new])
+            output_new = learnt.deployed(frame[new], X[new], fold[new], "TRAIN")
             expected_new = learnt.expect(X[new], output_new, fold[new])
             log_new, raw_new = learnt.weights.source(X[new], y[new], fold[new])
             order = np.argsort(np.concatenate([np.flatnonzero(inside), new]), kind="stable")

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from steelyard.auditing.reading.copies import RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.errors import InputError
@@ -13,6 +16,42 @@ from steelyard.evaluation.sums import MetricSums
 from steelyard.numerics import CategoryCounts, Moments, TopWeights, WeightSums, merge_keyed
 
 Reader = Callable[[Any], Any]
+FloatArray = npt.NDArray[np.float64]
+
+SCORE_BINS = 2_000
+"""Bins of the probabilities, within which the AUC takes scores as tied.
+
+With 2,000 of equal mass one pair in 2,000 counts half, and nearly as many of those are in one order
+as in the other.
+"""
+
+
+def score_edges(proba: FloatArray | None, *, most: int = SCORE_BINS) -> FloatArray | None:
+    """Return the bins that all rows' probabilities are counted in, taken at those of a sample.
+
+    Parameters
+    ----------
+    proba : array of shape (n, K), optional
+        The sample's probabilities of each class.
+    most : int
+        How many edges at most: then the bins are of equal mass. Fewer values get one each.
+
+    Returns
+    -------
+    array or None
+        Ascending; None without probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> score_edges(np.array([[0.5, 0.5], [0.75, 0.25], [0.5, 0.5]]))
+    array([0.25, 0.5 ])
+    """
+    if proba is None:
+        return None
+    scores = np.ravel(proba[:, 1:] if proba.shape[1] == 2 else proba)
+    values = np.unique(scores)
+    return values if len(values) <= most else np.unique(np.quantile(scores, np.linspace(0, 1, most)))
 
 
 class Totals:

@@ -50,7 +50,7 @@ class Plan:
     moves: tuple[float, ...]
 
 
-FULL = Plan(False, audits=3, parts=5, pairs=20, rows=SPLIT_ROWS, audited=2, moves=(0.0, 0.1, 0.3))
+FULL = Plan(False, audits=2, parts=5, pairs=12, rows=SPLIT_ROWS, audited=2, moves=(0.0, 0.1, 0.3))
 QUICK = Plan(True, audits=1, parts=1, pairs=1, rows=(2000, 500), audited=1, moves=(0.3,))
 
 

@@ -71,3 +71,143 @@ def test_huge_numbers_are_in_order_too():
         profile = ColumnProfile("number").update(pl.Series([-1.7e308, 1.7e308, 1.0]))
     assert (profile.rising, profile.falling) == (False, False)
     assert ColumnProfile("number").update(pl.Series([-1.7e308, 1.7e308])).rising
+
+
+def at(series, row, value):
+    """Put a value into one row."""
+    values = series.to_list()
+    values[row] = value
+    return pl.Series(series.name, values, dtype=series.dtype)
+
+
+def outside(rows, *, sample, n_train, seed=0):
+    """Return a row of LIVE that the sample does not hold, by trying the audit's own draw."""
+    from steelyard.auditing.streaming.run import _drawn
+    from steelyard.numerics import as_generator, draw_seed
+
+    rng = as_generator(seed)
+    seeds = [draw_seed(rng) for _ in range(9)]
+    rng = as_generator(seeds[7])
+    _drawn(n_train, sample, rng)
+    return int(np.setdiff1d(np.arange(rows), _drawn(rows, sample, rng))[-1])
+
+
+QUICK = {"target": "y", "proba": "p", "metrics": ["accuracy"], "weighting": "linear"}
+
+
+@pytest.mark.parametrize("sample", [10_000, 1_000])
+def test_numbers_that_no_model_holds_are_told(sample):
+    train, live = tables(n=800, n_live=1_600)
+    row = outside(1_600, sample=1_000, n_train=800)
+    live = live.with_columns(b=at(live["b"], row, 1e200))
+    with pytest.raises(InputError, match=r"'b' in LIVE holds numbers as large as 1e\+200"):
+        steelyard.audit(train, live, **QUICK, sample=sample)
+    train, live = tables(task="regression", n=800, n_live=400)
+    with pytest.raises(InputError, match="target 'y' holds numbers beyond 1e"):
+        steelyard.audit(train.with_columns(y=at(train["y"], 5, -1e200)), live, target="y")
+
+
+def test_one_row_far_from_all_others_does_not_make_the_answer():
+    train, live = tables(n=2_500, n_live=1_200)
+    plain = steelyard.audit(train, live, **QUICK, sample=1_000)
+    row = int(np.flatnonzero(train["b"].is_not_null())[7])
+    far = train.with_columns(b=at(train["b"], row, 1e9))
+    moved = steelyard.audit(far, live, **QUICK, sample=1_000)
+    told = [f.text for f in moved.findings if f.id == "weights-held"]
+    assert len(told) == 1
+    assert told[0].startswith("1 of TRAIN's rows")
+    assert moved.weights.max_share < 0.05
+    # One row of 2,500, of a share of under 1 in 20 of the weights, with a residual of at most 1.
+    assert abs(moved.performance[0].live_estimate - plain.performance[0].live_estimate) < 0.05
+
+
+def test_texts_that_only_rows_outside_of_the_sample_have_are_told():
+    train, live = tables(n=600, n_live=2_000)
+    sides = []
+    for frame in (train, live):
+        words = [f"{x:.2f}" if k % 50 else "n/a" for k, x in enumerate(frame["a"])]
+        sides.append(frame.with_columns(q=pl.Series(words)))
+    row = outside(2_000, sample=1_000, n_train=600)
+    sides[1] = sides[1].with_columns(q=at(sides[1]["q"], row, "rubbish"))
+    result = steelyard.audit(*sides, **QUICK, sample=1_000)
+    told = [f.text for f in result.findings if f.id == "unread-values"]
+    assert len(told) == 1
+    assert "'q'" in told[0]
+    assert "in 1 of the rest of LIVE" in told[0]
+    assert next(n for n in result.data if n.name == "q").missing_live == pytest.approx(41 / 2_000)
+
+
+def test_a_time_that_is_none_is_shown_with_its_rows():
+    train, live = tables(n=400, n_live=2_000)
+    row = outside(2_000, sample=1_000, n_train=400)
+    live = live.with_columns(day=at(live["day"].cast(pl.String), row, "soon"))
+    first = row // 397 * 397
+    told = rf"such as 'soon'.*\(rows {first} to \d+ of LIVE\)"
+    with pytest.raises(InputError, match=told):
+        steelyard.audit(train, live, **QUICK, sample=1_000, time="day", every="month")
+
+
+def test_too_many_calendar_windows_are_told_before_the_long_steps(monkeypatch):
+    from steelyard.auditing import pipeline
+
+    train, live = tables(n=400, n_live=2_600)
+    days = pl.date_range(pl.date(2000, 1, 1), pl.date(2000, 1, 1) + pl.duration(days=2_599), eager=True)
+    monkeypatch.setattr(pipeline, "with_output", None)
+    with pytest.raises(InputError, match=r"every=day cuts LIVE into .* windows; choose longer"):
+        steelyard.audit(train, live.with_columns(day=days), **QUICK, sample=2_000, time="day", every="day")
+
+
+def test_the_sample_is_drawn_among_rows_with_a_target():
+    train, live = tables(n=2_500, n_live=600)
+    some = train.with_columns(y=pl.when(pl.int_range(pl.len()) % 4 == 0).then("y"))
+    result = steelyard.audit(some, live, **QUICK, sample=500)
+    assert result.rows["train"] == 625
+    told = "\n".join(f.text for f in result.findings)
+    assert "TRAIN has 2,500 rows" in told
+    assert "sample of 500 of them (--sample), drawn among those with a target" in told
+    assert "missing in 1875 rows of TRAIN" in told
+    weights = result.row_tables["weights"].collect()["weight"]
+    assert weights.is_not_null().to_list() == some["y"].is_not_null().to_list()
+    none = train.with_columns(y=pl.lit(None, dtype=pl.Int64))
+    with pytest.raises(InputError, match="target 'y' is missing in every row"):
+        steelyard.audit(none, live, **QUICK, sample=500)
+
+
+def test_a_column_that_varies_outside_of_the_sample_alone_is_said_to_be_constant_there():
+    train, live = tables(n=1_500, n_live=400)
+    result = steelyard.audit(
+        train.with_columns(q=pl.lit(1.0)), live.with_columns(q=pl.lit(1.0)), **QUICK, sample=1_000
+    )
+    text = next(f.text for f in result.findings if f.id == "constant-column")
+    assert text.endswith("(Told from the sampled rows.)")
+
+
+def test_files_of_other_types_are_read_as_the_whole_table_would_be(tmp_path):
+    train, live = tables(n=700, n_live=1_500)
+    whole = live.with_columns(c=pl.col("c").round())
+    whole[:500].with_columns(pl.col("c").cast(pl.Int32)).write_parquet(tmp_path / "1.parquet")
+    whole[500:900].with_columns(
+        pl.col("c").cast(pl.String), pl.col("city").cast(pl.Categorical)
+    ).write_parquet(tmp_path / "2.parquet")
+    whole[:0].write_parquet(tmp_path / "3.parquet")
+    whole[900:].with_columns(pl.col("day").cast(pl.String)).write_parquet(tmp_path / "4.parquet")
+    question = {**QUICK, "time": "day", "every": 600}
+    pattern = str(tmp_path / "*.parquet")
+    held = steelyard.audit(train, pattern, **question, sample=10_000)
+    parts = steelyard.audit(train, pattern, **question, sample=1_400)
+    assert [w.rows for w in parts.windows] == [w.rows for w in held.windows]
+    assert [(w.start, w.end) for w in parts.windows] == [(w.start, w.end) for w in held.windows]
+    for a, b in zip(held.data, parts.data):
+        assert (a.name, a.kind, a.role, a.missing_live) == (b.name, b.kind, b.role, b.missing_live)
+    ids = [{f.id for f in result.findings} for result in (held, parts)]
+    assert ids[1] == ids[0] | {"sampled"}
+
+
+@pytest.mark.parametrize("other", [pl.lit([1]), pl.lit("x").cast(pl.Categorical), pl.lit(0).cast(pl.Date)])
+def test_files_that_do_not_fit_together_are_told_by_column(other, tmp_path):
+    train, live = tables(n=300, n_live=900)
+    live[:500].write_parquet(tmp_path / "1.parquet")
+    live[500:].with_columns(c=other).write_parquet(tmp_path / "2.parquet")
+    for sample in (10_000, 500):
+        with pytest.raises(InputError, match="do not fit together: column 'c' is of types Float64, "):
+            steelyard.audit(train, str(tmp_path / "*.parquet"), **QUICK, sample=sample)

@@ -16,7 +16,7 @@ from steelyard.auditing.reading.copies import duplicate_rows
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
-from steelyard.auditing.reading.triage import Verdict, judge_column
+from steelyard.auditing.reading.triage import Verdict, judge_column, unusable
 from steelyard.auditing.reading.windows import Windows, cut_windows
 from steelyard.auditing.result import ColumnNote, Finding
 from steelyard.auditing.tables import Feature, Tables
@@ -358,11 +358,9 @@ class _Reading:
             return None
         profile, live = _profile(aligned.kind, aligned.train), _profile(aligned.kind, aligned.live)
         for side, one in (("TRAIN", profile), ("LIVE", live)):
-            if one.infinite:
-                self.faults.append(
-                    f"column '{name}' in {side} holds {one.infinite} infinite values; replace them by "
-                    "missing or finite ones"
-                )
+            fault = unusable(name, side, one)
+            if fault is not None:
+                self.faults.append(fault)
         verdict = judge_column(name, profile, live, kind=aligned.kind)
         self.findings += [*aligned.findings, *verdict.findings]
         self.judged[name] = verdict.findings

@@ -20,7 +20,7 @@ from steelyard.auditing.read import MIN_ROWS, read_tables
 from steelyard.auditing.reading.columns import convert, is_date, is_text
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_output
-from steelyard.auditing.reading.triage import judge_column
+from steelyard.auditing.reading.triage import judge_column, unusable
 from steelyard.auditing.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.streaming.engine import Threads
@@ -323,11 +323,9 @@ class _AddUp:
         read = convert(column, "category" if kind == "text" else kind)  # type: ignore[arg-type]
         made = ColumnProfile("category" if kind in ("category", "text") else "number", stream=part.number)
         made.update(read)
-        if made.infinite and column.name in self.features:
-            raise InputError(
-                f"column '{column.name}' in TRAIN holds {made.infinite} infinite values in rows "
-                f"{part.first} to {part.first + part.rows - 1}; replace them by missing or finite ones"
-            )
+        fault = unusable(column.name, "TRAIN", made, f" in {part.span}")
+        if fault is not None and column.name in self.features:
+            raise InputError(fault)
         return made
 
     def _metrics(self, frame: pl.DataFrame, y: FloatArray) -> MetricSums:

@@ -295,6 +295,22 @@ def convert(series: pl.Series, kind: Kind, *, flags: bool = False) -> pl.Series:
     return trimmed.cast(pl.Float64, strict=False).fill_nan(None)
 
 
+def unread(series: pl.Series, read: pl.Series) -> int:
+    """Return in how many rows ``convert`` found a text that is neither a number or date nor means "missing".
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> texts = pl.Series(["1.5", "n/a", "x"])
+    >>> unread(texts, convert(texts, "number"))
+    1
+    """
+    if not is_text(series.dtype) or read.null_count() == series.null_count():
+        return 0
+    lost = as_text(series.filter(read.is_null() & series.is_not_null()))
+    return int((~lost.str.strip_chars().str.to_lowercase().is_in(_MISSING_WORDS)).sum())
+
+
 def _type_change(name: str, train: pl.Series, live: pl.Series, how: str) -> Finding:
     text = (
         f"Column '{name}' is {_word(train)} in TRAIN and {_word(live)} in LIVE: {how}. "

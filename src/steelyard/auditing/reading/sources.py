@@ -64,13 +64,50 @@ def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFram
     scans = scan_files(source, side, faults, settle=lambda scan: scan.collect().lazy())
     if scans is None:
         return None
+    together = joined(scans, source, side, faults)
+    return None if together is None else _with_rows(together.collect(), f"{side}: '{source}'", faults)
+
+
+def joined(
+    scans: list[pl.LazyFrame], source: str | Path, side: str, faults: list[str]
+) -> pl.LazyFrame | None:
+    """Return the files of a path or glob as one table, in types that hold every file's values.
+
+    None, and why in ``faults``, if there are no such types.
+    """
+    clashing = _clashing(scans)
+    if clashing:
+        faults += [
+            f"{side}: the files of '{source}' do not fit together: {what}; write it in one type"
+            for what in clashing
+        ]
+        return None
     try:
         # One file's integers may be another's decimals: the wider type holds both.
-        frame = pl.concat(scans, how="vertical_relaxed").collect()
+        together = pl.concat(scans, how="vertical_relaxed")
+        together.collect_schema()
     except pl.exceptions.PolarsError as error:
         faults.append(f"{side}: the files of '{source}' do not fit together: {_first_line(error)}")
         return None
-    return _with_rows(frame, f"{side}: '{source}'", faults)
+    return together
+
+
+def _clashing(scans: list[pl.LazyFrame]) -> list[str]:
+    """Name the columns of which no type holds every file's values, with what they are."""
+    schemas = [scan.collect_schema() for scan in scans]
+    out = []
+    for name in schemas[0]:
+        types = list(dict.fromkeys(schema[name] for schema in schemas if schema[name] != pl.Null))
+        # A date would become the number of its day.
+        dates = {dtype.is_temporal() for dtype in types if dtype != pl.String}
+        try:
+            pl.concat([pl.Series([], dtype=t).to_frame() for t in types], how="vertical_relaxed")
+            fits = len(dates) < 2
+        except pl.exceptions.PolarsError:
+            fits = False
+        if types and not fits:
+            out.append(f"column '{name}' is of types {', '.join(map(str, types))}")
+    return out
 
 
 Settle = Callable[[pl.LazyFrame], pl.LazyFrame]

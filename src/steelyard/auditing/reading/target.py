@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.reading.columns import as_text, is_text, parse_numbers
+from steelyard.auditing.reading.triage import LARGEST
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import Output, Task
 from steelyard.errors import InputError
@@ -18,6 +19,7 @@ from steelyard.errors import InputError
 MOST_CLASSES = 50
 MOST_NUMERIC_CLASSES = 20
 FEW_ROWS = 30
+_TOO_LARGE = f"beyond {LARGEST:g}, more than the models hold"
 _YES = {"yes", "y", "true", "t", "1", "positive", "pos"}
 _NO = {"no", "n", "false", "f", "0", "negative", "neg"}
 
@@ -71,8 +73,9 @@ def read_target(
     if numeric is None and column.dtype == pl.String and distinct > MOST_NUMERIC_CLASSES:
         parsed = parse_numbers(column)
         numeric = parsed[0] if parsed is not None and parsed[0].null_count() == 0 else None
-    if numeric is not None and not numeric.cast(pl.Float64).is_finite().all():
-        faults.append(f"target '{name}' holds infinite values in TRAIN; replace or remove those rows")
+    if numeric is not None and not (numeric.cast(pl.Float64).abs() <= LARGEST).all():
+        what = "infinite values" if numeric.cast(pl.Float64).is_infinite().any() else f"numbers {_TOO_LARGE}"
+        faults.append(f"target '{name}' holds {what} in TRAIN; replace or remove those rows")
         return None
     if distinct < 2:
         faults.append(
@@ -202,7 +205,7 @@ def encode_target(column: pl.Series, target: Target) -> tuple[npt.NDArray[np.flo
     if not column.dtype.is_numeric():
         column = as_text(column).str.strip_chars().cast(pl.Float64, strict=False)
     y = np.asarray(column.cast(pl.Float64).to_numpy(), dtype=np.float64).copy()
-    y[np.isinf(y)] = np.nan
+    y[~(np.abs(y) <= LARGEST)] = np.nan
     return y, missing
 
 
@@ -260,9 +263,10 @@ def _numbers(column: pl.Series, what: str, faults: list[str]) -> npt.NDArray[np.
             return None
         column = parsed[0]
     values = np.asarray(column.cast(pl.Float64).to_numpy(), dtype=np.float64)
-    if not np.isfinite(values).all():
-        faults.append(f"{what}: {int((~np.isfinite(values)).sum())} values are infinite; correct them")
-        return None
+    for bad, how in ((~np.isfinite(values), "infinite"), (np.abs(values) > LARGEST, _TOO_LARGE)):
+        if bad.any():
+            faults.append(f"{what}: {int(bad.sum())} values are {how}; correct them")
+            return None
     return values
 
 

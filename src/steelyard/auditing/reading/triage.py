@@ -17,10 +17,12 @@ import numpy as np
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import Finding
 
-__all__ = ["ColumnProfile", "Verdict", "judge_column"]
+__all__ = ["ColumnProfile", "Verdict", "judge_column", "unusable"]
 
 NEARLY_UNIQUE = 0.95
 MIN_ROWS = 50
+LARGEST = 1e38
+"""Largest number in a column: trees hold single precision, and sums of squares stay finite."""
 _ID_NAME = re.compile(
     r"(^|[_\W])(id|ids|uuid|guid|key|index|idx|row|rowid|row_?num(ber)?|serial)$"
     r"|[a-z]I[Dd]$|^Unnamed: \d+$|^$"
@@ -115,6 +117,32 @@ def judge_column(
         marks += [unit or disjoint_range(name, train, live), *sentinels(name, train, live)]
     found = [mark for mark in marks if mark is not None]
     return Verdict(kind, False, tuple(m.finding for m in found), tuple(m.issue for m in found))
+
+
+def unusable(name: str, side: str, profile: ColumnProfile, where: str = "") -> str | None:
+    """Say why a column's numbers cannot be used; None if they can.
+
+    Parameters
+    ----------
+    name, side : str
+        The column and its table, for the message.
+    profile : ColumnProfile
+    where : str
+        Which of the table's rows it is of, such as ``" in rows 0 to 9"``.
+    """
+    if profile.infinite:
+        return (
+            f"column '{name}' in {side} holds {profile.infinite} infinite values{where}; replace them by "
+            "missing or finite ones"
+        )
+    ends = [float(end) for end in (profile.low, profile.high) if end is not None]
+    huge = [end for end in ends if abs(end) > LARGEST]
+    if huge:
+        return (
+            f"column '{name}' in {side} holds numbers as large as {huge[-1]:.3g}{where}, more than "
+            "the models hold; replace them by missing or smaller ones"
+        )
+    return None
 
 
 def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: str) -> _Mark | None:

@@ -88,8 +88,8 @@ def clock(time: pl.Series, *, calendar: bool, faults: list[str]) -> npt.NDArray[
         days = parse_dates(time.cast(pl.String))
         if days is None:
             faults.append(
-                f"{what} does not hold dates (such as '{time[0]}'); write them as 2024-01-31 or "
-                "2024-01-31T12:00:00"
+                f"{what} does not hold dates (such as '{_odd(time.cast(pl.String))}'); write them as "
+                "2024-01-31 or 2024-01-31T12:00:00"
             )
             return None
         return np.asarray(days.to_numpy(), dtype=np.float64)
@@ -103,6 +103,11 @@ def clock(time: pl.Series, *, calendar: bool, faults: list[str]) -> npt.NDArray[
         faults.append(f"{what} holds infinite or missing values; fill them or drop those rows")
         return None
     return values
+
+
+def _odd(texts: pl.Series) -> str:
+    """Return the first text that is no date; the first one if each is, though not all of one kind."""
+    return str(next((text for text in texts if parse_dates(pl.Series([text])) is None), texts[0]))
 
 
 def _by_rows(time: pl.Series | None, clock: npt.NDArray[np.float64] | None, rows: int, every: int) -> Windows:

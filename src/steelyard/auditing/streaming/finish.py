@@ -290,12 +290,40 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sample
             note = note if "LIVE" not in sampled else replace(note, distinct_live=None)
         notes.append(note)
     again = ("missing-target", "duplicate-rows", "shared-rows")
-    found = tuple(f for f in tables.findings if f.id not in again)
+    found = tuple(
+        # How the sample's rows look, or else the column would be used.
+        replace(f, text=f"{f.text} (Told from the sampled rows.)") if f.id in _OF_SAMPLE and sampled else f
+        for f in tables.findings
+        if f.id not in again
+    )
     tables = judged_again(replace(tables, notes=tuple(notes), findings=found), train.profiles, live.profiles)
-    more = _left_out(tables.target, train)
+    more = [*_left_out(tables.target, train), *_unread("TRAIN", train), *_unread("LIVE", live)]
+    if train.held:
+        text = (
+            f"{train.held:,} of TRAIN's rows lie so far from the sampled ones that their weights were held "
+            "at the largest that is due with so many rows. Look for values that cannot be right."
+        )
+        more.append(Finding("weights-held", "warning", text))
     if has_continuous(tables.X):
         more += copies_found(train.labelled_copies, train.copies, live.copies)
     return replace(tables, findings=(*tables.findings, *more))
+
+
+# Findings on columns that are left out, and so not looked at in the rest of the rows.
+_OF_SAMPLE = ("constant-column", "empty-column", "free-text", "identifier", "period-marker")
+
+
+def _unread(side: str, totals: TrainTotals | LiveTotals) -> list[Finding]:
+    """Tell of values that only rows outside of the sample have, and that do not fit their column."""
+    found = []
+    for name, rows in totals.unread.items():
+        if rows:
+            text = (
+                f"Column '{name}' holds numbers or dates in the sampled rows, and other texts in {rows:,} of "
+                f"the rest of {side}: those were taken as missing. Correct them, or exclude the column."
+            )
+            found.append(Finding("unread-values", "warning", text))
+    return found
 
 
 def _left_out(target: str, train: TrainTotals) -> list[Finding]:

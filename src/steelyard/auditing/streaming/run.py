@@ -23,10 +23,10 @@ from steelyard.auditing.result import Finding
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.engine import Engine
 from steelyard.auditing.streaming.scorer import KnownLive, KnownTrain, Learnt, ScoreLive, ScoreTrain
-from steelyard.auditing.streaming.source import Part, Source, gather, open_source
+from steelyard.auditing.streaming.source import Part, Source, gather, gather_known, has_value, open_source
 from steelyard.auditing.streaming.spool import TABLES, Spool, normalised_weights
 from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals, score_edges
-from steelyard.auditing.streaming.windows import Cutter, make_cutter
+from steelyard.auditing.streaming.windows import Cutter, check_count, make_cutter
 from steelyard.auditing.tables import Tables
 from steelyard.auditing.weigh import Weighed
 from steelyard.errors import InputError
@@ -37,6 +37,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 T = TypeVar("T", bound=Totals)
 
+# Where fewer of TRAIN's rows have a target, the sample is drawn among those that do: a second pass.
+_MOST_LABELLED = 0.9
+
 SAMPLE_ROWS = 250_000
 """Rows a side that models are fitted on; larger tables are sampled, and all of their rows scored."""
 
@@ -46,7 +49,10 @@ _WINDOW_BINS = 500
 
 @dataclass(frozen=True)
 class Streams:
-    """Both tables in parts, and the sample of either: its rows' numbers, ascending, and the rows."""
+    """Both tables in parts, and the sample of either: its rows' numbers, ascending, and the rows.
+
+    ``labelled`` tells that TRAIN's was drawn among the rows with a target, and ``every`` how LIVE is cut.
+    """
 
     train: Source
     live: Source
@@ -59,6 +65,8 @@ class Streams:
     label_column: str | None
     engine: Engine
     spool: Spool
+    labelled: bool = False
+    every: int | str | None = None
 
     @property
     def labels(self) -> Any:
@@ -86,9 +94,10 @@ class Streams:
         sides = (("TRAIN", self.train, self.train_rows), ("LIVE", self.live, self.live_rows))
         for side, source, rows in sides:
             if self.sampled(side):
+                among = ", drawn among those with a target" if side == "TRAIN" and self.labelled else ""
                 text = (
                     f"{side} has {source.rows:,} rows: models were fitted, and shifts tested, on a uniform "
-                    f"sample of {len(rows):,} of them (--sample); every row was scored."
+                    f"sample of {len(rows):,} of them (--sample){among}; every row was scored."
                 )
                 out.append(Finding("sampled", "info", text))
         return tuple(out)
@@ -165,18 +174,42 @@ def open_streams(
     spool = Spool(directory, identity, resume=resume)
     rng = as_generator(seed)
     train_rows, live_rows = (_drawn(s.rows, sample, rng) for s in (train_source, live_source))
+    train_frame = gather(train_source, train_rows, engine.map)
+    live_frame = gather(live_source, live_rows, engine.map)
+    labelled = False
+    if target in train_frame.columns:
+        share = float(has_value(train_frame[target]).mean())
+        labelled = len(train_rows) < train_source.rows and share < _MOST_LABELLED
+    if labelled:
+        # So many rows as should hold a sample of labelled ones, of which the rest is let go.
+        wanted = min(1.1 * sample / max(share, 1 / len(train_rows)), train_source.rows)
+        candidates = _drawn(train_source.rows, int(wanted), rng)
+        train_frame, train_rows = gather_known(train_source, candidates, target, engine.map)
+        kept = _drawn(len(train_rows), sample, rng)
+        train_frame, train_rows = train_frame[kept], train_rows[kept]
+        if not len(train_rows):
+            raise InputError(
+                f"target '{target}' is missing in every row of TRAIN that was looked at ({int(wanted):,}); "
+                "give a labelled table"
+            )
+    cutter = make_cutter(live_source, time, every, engine.map)
+    if cutter is not None:
+        # What is wrong with the times of many rows is told before the long steps.
+        check_count(every, np.unique(cutter(live_frame, live_rows)))
     return Streams(
         train_source,
         live_source,
         train_rows,
         live_rows,
-        gather(train_source, train_rows, engine.map),
-        gather(live_source, live_rows, engine.map),
-        make_cutter(live_source, time, every, engine.map),
+        train_frame,
+        live_frame,
+        cutter,
         values,
         column,
         engine,
         spool,
+        labelled,
+        every,
     )
 
 
@@ -221,6 +254,7 @@ def score_all(
     live = _collect(
         score_live, streams.live, "live", LiveTotals, streams, lambda k: done(k / (n_live + n_train))
     )
+    check_count(streams.every, live.windows)
     train = _collect(
         score_train,
         streams.train,
@@ -290,6 +324,10 @@ def _learnt(
         train_edges=score_edges(proba) if streams.sampled("TRAIN") else None,
         # The tail of n weights has at most 3 sqrt(n) of them, and one more is its threshold.
         top_capacity=int(4 * np.sqrt(streams.train.rows)) + 100,
+        # Where the weights' tail has k <= 1, beyond which nothing is estimated, the largest of n
+        # weights is at most about n / m times the largest of m. What the ratio gives rows farther
+        # off is extrapolated, and one of them would be all that counts.
+        highest=float(weighed.raw.max() + np.log(streams.train.rows / len(streams.train_rows))),
         salt=seed,
     )
 

@@ -13,10 +13,11 @@ import polars as pl
 from steelyard.auditing.certify import LiveRows, Predictions
 from steelyard.auditing.estimate import as_outputs
 from steelyard.auditing.limits import UNCOVERED_RATIO
-from steelyard.auditing.reading.columns import convert, encode
+from steelyard.auditing.reading.columns import convert, encode, unread
 from steelyard.auditing.reading.copies import RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_labels
+from steelyard.auditing.reading.triage import unusable
 from steelyard.auditing.streaming.source import Part, Source
 from steelyard.auditing.streaming.totals import LiveTotals, TrainTotals, WindowTotals
 from steelyard.auditing.streaming.windows import Cutter
@@ -33,6 +34,9 @@ from steelyard.weighting import ClassifierRatio, shift_posterior
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
+
+# Its exponential, times the rows of any table, is still a number.
+_LARGEST_LOG = 600.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class Learnt:
     ``slopes`` gives each metric's derivative in the outcome columns, taken at
     the sample. ``class_ratio`` turns expectations of TRAIN into those of LIVE.
     ``edges`` are the bins of the probabilities for LIVE, for its windows and for
-    TRAIN; None keeps every score apart.
+    TRAIN; None keeps every score apart. ``highest`` is the log weight at which
+    TRAIN's are held.
     """
 
     features: tuple[Feature, ...]
@@ -97,6 +102,7 @@ class Learnt:
     window_edges: FloatArray | None
     train_edges: FloatArray | None
     top_capacity: int
+    highest: float
     salt: int
 
     @property
@@ -106,25 +112,25 @@ class Learnt:
 
     def encode(
         self, frame: pl.DataFrame, part: Part, side: str
-    ) -> tuple[FloatArray, dict[str, ColumnProfile]]:
-        """Return the rows' columns as numbers and codes, (n, d), and the columns' profiles."""
+    ) -> tuple[FloatArray, dict[str, ColumnProfile], dict[str, int]]:
+        """Return the rows' columns as numbers and codes, (n, d), the columns' profiles, and unread values."""
         X = np.empty((frame.height, len(self.features)))
         profiles = {}
+        lost = {}
         for j, feature in enumerate(self.features):
             series = convert(frame[feature.name], feature.kind, flags=feature.flags)
+            lost[feature.name] = unread(frame[feature.name], series)
             kind: Literal["number", "category"] = "number" if feature.categories is None else "category"
             profile = ColumnProfile(kind, stream=part.number).update(series)
-            if profile.infinite:
-                raise InputError(
-                    f"column '{feature.name}' in {side} holds {profile.infinite} infinite values in rows "
-                    f"{part.first} to {part.first + part.rows - 1}; replace them by missing or finite ones"
-                )
+            fault = unusable(feature.name, side, profile)
+            if fault is not None:
+                raise InputError(fault)
             profiles[feature.name] = profile
             if feature.categories is None:
                 X[:, j] = series.fill_nan(None).to_numpy()
             else:
                 X[:, j] = encode(series, feature.categories)
-        return X, profiles
+        return X, profiles, lost
 
     def deal(self, index: IntArray) -> tuple[IntArray, FloatArray]:
         """Return a fold and a uniform number for each row, that hang on nothing but its number."""
@@ -169,10 +175,17 @@ class ScoreLive:
     labels: str | FloatArray | None
 
     def __call__(self, part: Part) -> tuple[LiveTotals, Columns]:
-        """Read and score one part."""
-        learnt, known = self.learnt, self.known
+        """Read and score one part; what is wrong with its rows is told with their numbers."""
         frame = self.source.read(part)
-        X, profiles = learnt.encode(frame, part, "LIVE")
+        try:
+            return self._score(frame, part)
+        except InputError as error:
+            where = f"({part.span} of LIVE)"
+            raise InputError([f"{fault} {where}" for fault in error.faults]) from error
+
+    def _score(self, frame: pl.DataFrame, part: Part) -> tuple[LiveTotals, Columns]:
+        learnt, known = self.learnt, self.known
+        X, profiles, lost = learnt.encode(frame, part, "LIVE")
         inside, at = _find(known.index, part.index)
         fold, uniforms = learnt.deal(part.index)
         new = np.flatnonzero(~inside)
@@ -186,8 +199,10 @@ class ScoreLive:
             log_new, outside_new = learnt.weigh(X_new, fold_new)
             other = None
             if learnt.weights_other is not None:
-                other = np.exp(learnt.weights_other.target(X_new, fold_new))
-            rows = LiveRows(X_new, output_new, expected_new, np.exp(log_new), other, fold_new, uniforms[new])
+                other = _weights(learnt.weights_other.target(X_new, fold_new))
+            rows = LiveRows(
+                X_new, output_new, expected_new, _weights(log_new), other, fold_new, uniforms[new]
+            )
             predicted = learnt.predictions(rows)
             order = np.argsort(np.concatenate([np.flatnonzero(inside), new]), kind="stable")
             output = _both_outputs(output, output_new, order)
@@ -203,6 +218,7 @@ class ScoreLive:
         totals = self._sum(frame, part, X, profiles, output, expected, y, sizes)
         return LiveTotals(
             **totals,
+            unread=lost,
             outside=int(outside.sum()),
             unbounded=float(unbounded.sum()),
             covered=None if y is None else int(_covers(columns, learnt.target, y).sum()),
@@ -255,6 +271,11 @@ class ScoreLive:
         }
 
 
+def _weights(log_w: FloatArray) -> FloatArray:
+    """Return weights, those of rows far from all others finite still."""
+    return np.exp(np.minimum(log_w, _LARGEST_LOG))
+
+
 def _window(
     outputs: Outputs,
     expected: FloatArray,
@@ -295,24 +316,34 @@ class ScoreTrain:
     known: KnownTrain
 
     def __call__(self, part: Part) -> tuple[TrainTotals, Columns]:
-        """Read and score one part."""
-        learnt, known = self.learnt, self.known
+        """Read and score one part; what is wrong with its rows is told with their numbers."""
         frame = self.source.read(part)
+        try:
+            return self._score(frame, part)
+        except InputError as error:
+            where = f"({part.span} of TRAIN)"
+            raise InputError([f"{fault} {where}" for fault in error.faults]) from error
+
+    def _score(self, frame: pl.DataFrame, part: Part) -> tuple[TrainTotals, Columns]:
+        learnt, known = self.learnt, self.known
         column = frame[learnt.target_name]
         y, unlabelled = encode_target(column, learnt.target)
         kept = np.flatnonzero(np.isfinite(y))
         index = part.index[kept]
         frame, y = frame[kept], y[kept]
-        X, profiles = learnt.encode(frame, part, "TRAIN")
+        X, profiles, lost = learnt.encode(frame, part, "TRAIN")
         inside, at = _find(known.index, index)
         fold, _ = learnt.deal(index)
         new = np.flatnonzero(~inside)
         output, expected = known.output.take(at), known.expected[at]
         log_w, raw = known.log_weights[at], known.raw[at]
+        held = 0
         if len(new):
             output_new = learnt.deployed(frame[new], X[new], fold[new], "TRAIN")
             expected_new = learnt.expect(X[new], output_new, fold[new])
             log_new, raw_new = learnt.weights.source(X[new], y[new], fold[new])
+            held = int((raw_new > learnt.highest).sum())
+            log_new, raw_new = np.minimum(log_new, learnt.highest), np.minimum(raw_new, learnt.highest)
             order = np.argsort(np.concatenate([np.flatnonzero(inside), new]), kind="stable")
             output = _both_outputs(output, output_new, order)
             expected = np.concatenate([expected, expected_new])[order]
@@ -328,6 +359,8 @@ class ScoreTrain:
             rows=len(y),
             unlabelled=unlabelled,
             unknown=part.rows - unlabelled - len(y),
+            unread=lost,
+            held=held,
             profiles=profiles,
             copies=RowCopies.of(X),
             labelled_copies=RowCopies.of(np.column_stack([X, y])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import polars.selectors as cs
 
-from steelyard.auditing.reading.sources import is_dask, load, scan_files
+from steelyard.auditing.reading.sources import is_dask, joined, load, scan_files
 from steelyard.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -33,6 +33,11 @@ class Part:
     rows: int
     file: int = 0
     start: int = 0
+
+    @property
+    def span(self) -> str:
+        """The rows in words, for a message."""
+        return f"rows {self.first} to {self.first + self.rows - 1}"
 
     @property
     def index(self) -> IntArray:
@@ -69,13 +74,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Parquet or Arrow files, read by slices; ``sizes`` holds their rows."""
+    """Parquet or Arrow files, read by slices.
+
+    ``sizes`` holds their rows, and ``types`` those that hold every file's values.
+    """
 
     paths: tuple[str, ...]
     sizes: tuple[int, ...]
     columns: tuple[str, ...]
     part_rows: int = PART_ROWS
     names: tuple[str, ...] = ()
+    types: Mapping[str, pl.DataType] = field(default_factory=dict, repr=False)
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -105,7 +114,7 @@ class Files:
             raise InputError(f"'{path}' cannot be read any more: {error}") from error
         if frame.height != part.rows:
             raise InputError(f"'{path}' has lost rows while it was read; run again on files that rest")
-        return frame.with_columns(cs.decimal().cast(pl.Float64))
+        return frame.cast(pl.Schema(self.types)).with_columns(cs.decimal().cast(pl.Float64))
 
     def identity(self) -> list[Any]:
         """Return names, sizes and times of change of the files as the caller named them."""
@@ -234,8 +243,12 @@ def open_source(
     if not sum(sizes):
         faults.append(f"{side}: '{source}' has no rows; give a table with a header and rows")
         return None
-    columns = tuple(scans[0].collect_schema().names())
-    return Files(tuple(paths), tuple(sizes), columns, part_rows, tuple(map(str, names)))
+    together = joined(scans, source, side, faults)
+    if together is None:
+        return None
+    # A part is read as the whole table would be: one file's numbers may be another's texts.
+    types = together.collect_schema()
+    return Files(tuple(paths), tuple(sizes), tuple(types), part_rows, tuple(map(str, names)), dict(types))
 
 
 def _named(source: str | Path) -> list[Path]:
@@ -276,6 +289,42 @@ def gather(
     pieces = list(run(Taken(source, rows), wanted))
     # One file's integers may be another's decimals: the wider type holds both.
     return pl.concat(pieces, how="vertical_relaxed").rechunk()
+
+
+def gather_known(
+    source: Source,
+    rows: IntArray,
+    column: str,
+    run: Callable[[Callable[[Part], Any], Sequence[Part]], Iterable[Any]],
+) -> tuple[pl.DataFrame, IntArray]:
+    """Return those of the rows of ascending numbers that have a value in a column, and their numbers."""
+    wanted = [p for p in source.parts if len(_within(rows, p))]
+    pieces = list(run(TakenKnown(source, rows, column), wanted))
+    frame = pl.concat([piece for piece, _ in pieces], how="vertical_relaxed").rechunk()
+    return frame, np.concatenate([index for _, index in pieces])
+
+
+@dataclass(frozen=True)
+class TakenKnown:
+    """Those of a part's rows that are wanted and have a value in a column."""
+
+    source: Source
+    rows: IntArray
+    column: str
+
+    def __call__(self, part: Part) -> tuple[pl.DataFrame, IntArray]:
+        """Read the part and keep them."""
+        index = _within(self.rows, part)
+        frame = self.source.read(part)[index - part.first]
+        known = has_value(frame[self.column])
+        return frame.filter(pl.Series(known)), index[known]
+
+
+def has_value(column: pl.Series) -> npt.NDArray[np.bool_]:
+    """Return which rows are neither null nor NaN."""
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    return column.is_not_null().to_numpy()
 
 
 @dataclass(frozen=True)

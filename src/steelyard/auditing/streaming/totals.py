@@ -84,7 +84,11 @@ def _joined(a: Any, b: Any) -> Any:
         return None
     if isinstance(a, (int, float)):
         return a + b
-    return merge_keyed(a, b) if isinstance(a, Mapping) else a.merge(b)
+    if not isinstance(a, Mapping):
+        return a.merge(b)
+    if all(isinstance(part, int) for part in (*a.values(), *b.values())):
+        return {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
+    return merge_keyed(a, b)
 
 
 def _plain(value: Any) -> Any:
@@ -149,6 +153,8 @@ class LiveTotals(Totals):
         Of those that hold categories.
     whole : WindowTotals
     windows : mapping of int to WindowTotals
+    unread : mapping of str to int
+        Rows whose text is not of the kind that its column has in the sample: taken as missing.
     outside : int
         Rows where TRAIN has almost none.
     sizes : Moments
@@ -165,6 +171,7 @@ class LiveTotals(Totals):
     codes: CategoryCounts
     whole: WindowTotals
     windows: Mapping[int, WindowTotals]
+    unread: Mapping[str, int]
     outside: int
     sizes: Moments
     unbounded: float
@@ -177,6 +184,7 @@ class LiveTotals(Totals):
         "codes": CategoryCounts.from_dict,
         "whole": WindowTotals.from_dict,
         "windows": _keyed(WindowTotals.from_dict),
+        "unread": _keyed(_count),
         "outside": _count,
         "sizes": Moments.from_dict,
         "unbounded": float,
@@ -194,6 +202,10 @@ class TrainTotals(Totals):
         Rows that count.
     unlabelled, unknown : int
         Rows left out: without a target, or of a class that the sample does not have.
+    unread : mapping of str to int
+        Rows whose text is not of the kind that its column has in the sample: taken as missing.
+    held : int
+        Rows whose weight was held at the largest that is believed.
     profiles : mapping of str to ColumnProfile
     copies, labelled_copies : RowCopies
         Without the target, and with it.
@@ -212,6 +224,8 @@ class TrainTotals(Totals):
     rows: int
     unlabelled: int
     unknown: int
+    unread: Mapping[str, int]
+    held: int
     profiles: Mapping[str, ColumnProfile]
     copies: RowCopies
     labelled_copies: RowCopies
@@ -229,6 +243,8 @@ class TrainTotals(Totals):
         "rows": _count,
         "unlabelled": _count,
         "unknown": _count,
+        "unread": _keyed(_count),
+        "held": _count,
         "profiles": _keyed(ColumnProfile.from_dict),
         "copies": RowCopies.from_dict,
         "labelled_copies": RowCopies.from_dict,

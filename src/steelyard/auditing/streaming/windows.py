@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -138,6 +138,12 @@ def make_cutter(source: Source, time: str | None, every: int | str | None, run: 
     shown = [moment(value) for value in gather(source, ends, run)[time].to_list()]
     named = [(shown[place[k]], shown[place[count + k]]) for k in range(count)]
     return ByTimedRows(time, when[first], first, tuple(named))
+
+
+def check_count(every: int | str | None, windows: Sized) -> None:
+    """Raise an InputError if there are more windows than are reported."""
+    if every is not None and len(windows) > MOST_WINDOWS:
+        raise InputError(too_many(every, len(windows)))
 
 
 @dataclass(frozen=True)

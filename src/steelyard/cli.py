@@ -329,7 +329,9 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _work_of(out: Path) -> Path:
     """Return the directory in which a long audit leaves what it has: beside its report."""
-    return out.with_name(f"{out.name}.partial")
+    if out.name in ("", ".."):
+        out = out.resolve()
+    return out.parent / f"{out.name or 'steelyard'}.partial"
 
 
 def _clear(work: Path, *, unless_begun: bool = False) -> None:
@@ -375,13 +377,20 @@ def _faults_said(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FINE) from None
     except OSError as error:
-        _say(errors, (_system_fault(error, places),))
+        _say(errors, (_system_fault(error, places) + _further(resumable),))
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        kept = resumable is not None and resumable.is_dir()
-        further = f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
-        _say(errors, (f"interrupted; no {made} was written{further}",))
+        _say(errors, (f"interrupted; no {made} was written{_further(resumable)}",))
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _further(resumable: Path | None) -> str:
+    """Say how to go on, if some part of an audit is done; what is less than that is removed."""
+    if resumable is None:
+        return ""
+    _clear(resumable, unless_begun=True)
+    kept = resumable.is_dir()
+    return f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
 
 
 def _say(errors: Console, faults: Sequence[str]) -> None:

@@ -1,5 +1,11 @@
 """Streamed audits of awkward input: the answer where there is one, otherwise one clear line a fault."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 import warnings
 
 import numpy as np
@@ -211,3 +217,153 @@ def test_files_that_do_not_fit_together_are_told_by_column(other, tmp_path):
     for sample in (10_000, 500):
         with pytest.raises(InputError, match="do not fit together: column 'c' is of types Float64, "):
             steelyard.audit(train, str(tmp_path / "*.parquet"), **QUICK, sample=sample)
+
+
+# The command ---------------------------------------------------------------------
+
+_COMMAND = """
+import errno, os, sys, time
+import polars as pl
+from steelyard.auditing.streaming import scorer, source, spool
+from steelyard.cli import main
+
+source.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
+score, write, written = scorer.ScoreLive.__call__, pl.DataFrame.write_parquet, []
+
+def slow(self, part):
+    time.sleep(float(os.environ.get("SLOW", 0)))
+    return score(self, part)
+
+def full(self, path, *rest, **options):
+    written.append(path)
+    if os.environ.get("FULL") and len(written) > 3:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return write(self, path, *rest, **options)
+
+def sunk(self, path, *rest, **options):
+    if "tables" not in str(path) or not os.environ.get("FULL"):
+        return sink(self, path, *rest, **options)
+    raise pl.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
+
+scorer.ScoreLive.__call__, pl.DataFrame.write_parquet = slow, full
+sink, pl.LazyFrame.sink_parquet = pl.LazyFrame.sink_parquet, sunk
+main()
+"""
+
+
+class Shell:
+    """Runs the command in a directory with two tables."""
+
+    def __init__(self, path):
+        self.path = path
+        train, live = tables(n=600, n_live=1_600)
+        train.write_parquet(path / "train.parquet")
+        live.write_parquet(path / "live.parquet")
+        live.write_csv(path / "live.csv")
+
+    def start(self, *more, live="live.parquet", **environment):
+        command = [sys.executable, "-c", _COMMAND, "audit", "train.parquet", live, "--target", "y"]
+        command += ["--proba", "p", "--metric", "accuracy", "--weighting", "linear", "--sample", "1000", "-q"]
+        return subprocess.Popen(
+            [*command, *more],
+            cwd=self.path,
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *more, **environment):
+        """Return the exit code and the faults that were told."""
+        started = self.start(*more, **environment)
+        said = started.communicate(timeout=120)[1]
+        assert "Traceback" not in said
+        return started.returncode, said.splitlines()
+
+    def wait_for(self, name, process):
+        waited = time.monotonic() + 60
+        while not (self.path / name).exists() and process.poll() is None and time.monotonic() < waited:
+            time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    return Shell(tmp_path_factory.mktemp("shell"))
+
+
+def test_a_key_press_leaves_what_resume_goes_on_from(shell):
+    interrupted = shell.start("--out", "pressed", SLOW="0.2")
+    shell.wait_for("pressed.partial/live.json", interrupted)
+    assert shell.run("--out", "pressed") == (
+        2,
+        [
+            "steelyard: another audit is at work in 'pressed.partial'; wait for it, or name another place "
+            "for this one (--out)"
+        ],
+    )
+    interrupted.send_signal(signal.SIGINT)
+    said = interrupted.communicate(timeout=60)[1].splitlines()
+    assert interrupted.returncode == 130
+    assert said == [
+        "steelyard: interrupted; no report was written; what is done lies in 'pressed.partial': add --resume "
+        "to go on"
+    ]
+    assert not (shell.path / "pressed").exists()
+    assert shell.run("--out", "pressed", "--resume") == (0, [])
+    assert (shell.path / "pressed" / "audit.json").exists()
+    assert not (shell.path / "pressed.partial").exists()
+    # Nothing is there to go on from: it begins anew.
+    assert shell.run("--out", "pressed", "--resume") == (0, [])
+
+
+def test_a_full_disk_is_one_line_and_can_be_gone_on_from(shell):
+    code, (fault,) = shell.run("--out", "full", FULL="1")
+    assert code == 2
+    assert fault.startswith("steelyard: cannot write 'full.partial/live-000003.parquet': No space left")
+    assert fault.endswith("add --resume to go on")
+    assert not (shell.path / "full").exists()
+    assert shell.run("--out", "full", "--resume") == (0, [])
+    code, (fault,) = shell.run("--out", "full-csv", live="live.csv", FULL="1")
+    assert code == 2
+    assert re.search(r"cannot write '.*live-00000\.parquet': No space left on device; .*\(--out\)", fault)
+    assert not list(shell.path.glob("full-csv*"))
+
+
+def test_what_others_have_put_there_is_never_removed(shell):
+    partial = shell.path / "others.partial"
+    (partial / "tables").mkdir(parents=True)
+    kept = [partial / name for name in ("notes.txt", "train-2024.parquet", "tables/live.parquet")]
+    for path in kept:
+        path.write_text("mine")
+    assert shell.run("--out", "others") == (0, [])
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+    assert sorted(p for p in partial.rglob("*") if p.is_file()) == sorted(kept)
+    same = partial / "live-000000.parquet"
+    same.write_text("mine")
+    code, (fault,) = shell.run("--out", "others")
+    assert code == 2
+    assert "live-000000.parquet' is in the way, and no audit has left it" in fault
+    assert same.read_text() == "mine"
+
+
+def test_places_that_cannot_be_are_told(shell):
+    (shell.path / "file").write_text("")
+    assert shell.run("--out", "file")[0] == 2
+    (shell.path / "taken.partial").write_text("")
+    code, (fault,) = shell.run("--out", "taken")
+    assert code == 2
+    assert "'taken.partial' is a file" in fault
+    here = shell.path / "here"
+    here.mkdir()
+    moved = Shell(here)
+    assert moved.run("--out", ".") == (0, [])
+    assert (here / "audit.json").exists()
+    assert not list(shell.path.glob("here.partial"))
+
+
+def test_an_answer_that_cannot_be_given_is_inconclusive_in_parts_too(shell):
+    live = pl.read_parquet(shell.path / "live.parquet")
+    live.with_columns(pl.col("a") + 30).write_parquet(shell.path / "far.parquet")
+    code, said = shell.run("--out", "far", "--fail-on", "accuracy<0.5", live="far.parquet")
+    assert code == 3
+    assert said
+    assert (shell.path / "far" / "audit.json").exists()

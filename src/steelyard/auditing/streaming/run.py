@@ -24,7 +24,7 @@ from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.engine import Engine
 from steelyard.auditing.streaming.scorer import KnownLive, KnownTrain, Learnt, ScoreLive, ScoreTrain
 from steelyard.auditing.streaming.source import Part, Source, gather, gather_known, has_value, open_source
-from steelyard.auditing.streaming.spool import TABLES, Spool, normalised_weights
+from steelyard.auditing.streaming.spool import TABLES, Spool, claim, normalised_weights
 from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals, score_edges
 from steelyard.auditing.streaming.windows import Cutter, check_count, make_cutter
 from steelyard.auditing.tables import Tables
@@ -142,6 +142,7 @@ def open_streams(
         With every fault that was found.
     """
     faults: list[str] = []
+    claim(directory)
     scratch = directory / TABLES
     scratch.mkdir(parents=True, exist_ok=True)
     train_source = open_source(train, "TRAIN", faults, scratch=scratch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,7 +231,7 @@ def open_source(
         name = names[len(paths)]
         if name.suffix.lower() not in _RANDOM_ACCESS or not _sliceable(name):
             rewritten = scratch / f"{side.lower()}-{len(paths):05d}.parquet"
-            scan.sink_parquet(rewritten)
+            _rewrite(scan, rewritten)
             name = rewritten
             scan = pl.scan_parquet(name, glob=False)
         sizes.append(scan.select(pl.len()).collect().item())
@@ -249,6 +251,32 @@ def open_source(
     # A part is read as the whole table would be: one file's numbers may be another's texts.
     types = together.collect_schema()
     return Files(tuple(paths), tuple(sizes), tuple(types), part_rows, tuple(map(str, names)), dict(types))
+
+
+def _rewrite(scan: pl.LazyFrame, path: Path) -> None:
+    """Write a table as Parquet; an InputError says so if the disk is at fault, not the table."""
+    try:
+        scan.sink_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        number = system_number(error)
+        if number not in _DISK:
+            raise
+        path.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write '{path}': {os.strerror(number)}; CSV and NDJSON files are written anew "
+            "to be read in parts: free space, choose another place (--out), or give Parquet files"
+        ) from error
+
+
+def system_number(error: BaseException) -> int:
+    """Return the system's number of what went wrong, which Polars says in words alone; 0 if it is unknown."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return 0 if number is None else int(number[1])
+
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def _named(source: str | Path) -> list[Path]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.streaming.source import Part
+from steelyard.auditing.streaming.source import Part, system_number
 from steelyard.auditing.streaming.totals import Totals
 from steelyard.errors import InputError
 
@@ -48,12 +51,14 @@ class Spool:
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
         self.directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        claim(directory)
+        weakref.finalize(self, _release, directory.resolve())
         self._next = 0.0
         plain = json.loads(json.dumps(identity))
-        known = directory / "identity.json"
-        if resume and known.exists():
-            self._check(_loaded(known), plain)
+        known = directory / _IDENTITY
+        before = _loaded(known)
+        if resume and before != {}:
+            self._check(before, plain)
             return
         for path in directory.iterdir():
             if _is_ours(path):
@@ -97,7 +102,8 @@ class Spool:
         }
         frame = pl.DataFrame({"row": part.index, **series})
         path = self._file(side, part.number)
-        frame.write_parquet(path.with_suffix(".part"))
+        with _placed(path):
+            frame.write_parquet(path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     def checkpoint(self, side: str, done: int, totals: Totals, *, last: bool = False) -> None:
@@ -117,6 +123,17 @@ class Spool:
         return self.directory / f"{side}-{number:06d}.parquet"
 
 
+@contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    """Let errors of writing say where, which neither Polars nor a full disk does."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        number = system_number(error)
+        why = os.strerror(number) if number else str(error).splitlines()[0]
+        raise OSError(number or errno.EIO, why, str(path)) from error
+
+
 class Temporary:
     """A directory that is removed when nothing refers to this object any more."""
 
@@ -130,29 +147,109 @@ def begun(directory: Path) -> bool:
     return any((directory / f"{side}.json").exists() for side in ("live", "train"))
 
 
+def claim(directory: Path) -> None:
+    """Take a directory, made if absent, for one audit; this process keeps it until its spool is gone.
+
+    Raises
+    ------
+    InputError
+        If another process has it, or files are in it that a spool would replace and none has left.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"'{directory}' is a file, where the audit leaves its rows; move it")
+    directory.mkdir(parents=True, exist_ok=True)
+    if not _lock(directory.resolve()):
+        raise InputError(
+            f"another audit is at work in '{directory}'; wait for it, or name another place for this one "
+            "(--out)"
+        )
+    known = directory / _IDENTITY
+    foreign = [path for path in _written(directory) if path != known and not known.exists()]
+    if foreign or (known.exists() and not _is_identity(known)):
+        _release(directory.resolve())
+        raise InputError(
+            f"'{foreign[0] if foreign else known}' is in the way, and no audit has left it; move it, or name "
+            "another place for this audit (--out)"
+        )
+    if not known.exists():
+        _write(known, {})
+
+
 def remove(directory: Path) -> None:
-    """Remove what a spool wrote, and the directory if nothing else is in it."""
-    if not directory.is_dir():
+    """Remove what a spool wrote, and the directory if nothing else is in it.
+
+    Nothing is removed if another process is at work there, or no spool ever was.
+    """
+    if not directory.is_dir() or not _is_identity(directory / _IDENTITY) or not _lock(directory.resolve()):
         return
-    shutil.rmtree(directory / TABLES, ignore_errors=True)
-    for path in directory.iterdir():
-        if _is_ours(path):
-            path.unlink()
-    if not any(directory.iterdir()):
-        directory.rmdir()
+    for path in _written(directory):
+        path.unlink()
+    _release(directory.resolve())
+    for path in (directory / TABLES, directory):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+_IDENTITY, _LOCK = "identity.json", "audit.lock"
+_held: dict[Path, IO[str]] = {}
+
+
+def _lock(directory: Path) -> bool:
+    """Keep other processes away until `_release`, or this process ends; whether it could be done."""
+    if directory in _held:
+        return True
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows
+        return True
+    handle = (directory / _LOCK).open("a", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return False
+    except OSError:
+        # Some network file systems know no locks: better to go on without.
+        pass
+    _held[directory] = handle
+    return True
+
+
+def _release(directory: Path) -> None:
+    handle = _held.pop(directory, None)
+    if handle is not None:
+        (directory / _LOCK).unlink(missing_ok=True)
+        handle.close()
+
+
+def _is_identity(path: Path) -> bool:
+    """Whether a file is what a spool has written of its audit, if only that there is one."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return plain == {} or (isinstance(plain, dict) and "the versions" in plain)
+
+
+def _written(directory: Path) -> list[Path]:
+    """Return the files of a spool in a directory."""
+    tables = directory / TABLES
+    rewritten = [p for p in tables.iterdir() if _REWRITTEN.fullmatch(p.name)] if tables.is_dir() else []
+    return [*rewritten, *(path for path in directory.iterdir() if _is_ours(path))]
+
+
+_REWRITTEN = re.compile(r"(train|live)-\d{5}\.parquet")
+_OURS = re.compile(r"(identity|train|live)\.json(\.new)?|(train|live)-\d{6}\.(parquet|part)")
 
 
 def _is_ours(path: Path) -> bool:
-    if path.suffix == ".json" or path.name.endswith(".json.new"):
-        return path.stem.split(".")[0] in ("identity", "train", "live")
-    side, _, number = path.stem.partition("-")
-    return path.suffix in (".parquet", ".part") and side in ("train", "live") and number.isdecimal()
+    return _OURS.fullmatch(path.name) is not None
 
 
 def _write(path: Path, plain: Any) -> None:
     """Replace a file, whole or not at all."""
     new = path.with_suffix(".json.new")
-    with new.open("w", encoding="utf-8") as file:
+    with _placed(path), new.open("w", encoding="utf-8") as file:
         # Unlike dump, dumps encodes in compiled code.
         file.write(json.dumps(plain, allow_nan=False))
         file.flush()

@@ -367,3 +367,21 @@ def test_an_answer_that_cannot_be_given_is_inconclusive_in_parts_too(shell):
     assert code == 3
     assert said
     assert (shell.path / "far" / "audit.json").exists()
+
+
+def test_threads_change_nothing_and_parts_do_not_pile_up(monkeypatch):
+    from steelyard.auditing import pipeline
+    from steelyard.auditing.streaming.engine import Threads
+
+    train, live = tables(n=600, n_live=1_800)
+    answers = []
+    for workers in (1, 2):
+        monkeypatch.setattr(pipeline, "make_engine", lambda *_, workers=workers: Threads(workers))
+        answers.append(steelyard.audit(train, live, **QUICK, sample=1_000, every=500).to_dict())
+        answers[-1].pop("seconds")
+    assert answers[0] == answers[1]
+    begun = []
+    slow = Threads(2).map(lambda part: begun.append(part) or part, list(range(50)))
+    for taken, _ in enumerate(slow, start=1):
+        time.sleep(0.002)
+        assert len(begun) <= taken + 2 * 2

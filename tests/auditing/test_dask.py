@@ -34,7 +34,8 @@ from steelyard.auditing.streaming.dask_source import DaskFrame, open_dask
 from steelyard.auditing.streaming.dask_tasks import Held, apply, unpack, versions
 from steelyard.auditing.streaming.engine import cores
 from steelyard.auditing.streaming.engines import make_engine
-from steelyard.auditing.streaming.source import Files, Frame, Part, count_rows, open_source
+from steelyard.auditing.streaming.opening import count_rows, open_source
+from steelyard.auditing.streaming.source import Files, Frame, Part
 from steelyard.errors import InputError
 
 # What is defined here goes to the workers as it is: they cannot import a test.

@@ -15,10 +15,10 @@ import pytest
 
 import steelyard
 from steelyard.auditing import pipeline
-from steelyard.auditing.streaming import source as source_module
-from steelyard.auditing.streaming import spool
+from steelyard.auditing.streaming import opening, spool
 from steelyard.auditing.streaming.engine import Threads
-from steelyard.auditing.streaming.source import Frame, count_rows, gather, open_source
+from steelyard.auditing.streaming.opening import count_rows, open_source
+from steelyard.auditing.streaming.source import Frame, gather
 from steelyard.auditing.streaming.totals import LiveTotals, TrainTotals
 from steelyard.datasets import make_shift
 from steelyard.errors import InputError
@@ -68,7 +68,7 @@ QUESTIONS = {
 @pytest.fixture
 def small_parts(monkeypatch):
     """Cut tables into many parts, of a size that divides nothing."""
-    monkeypatch.setattr(source_module, "PART_ROWS", 397)
+    monkeypatch.setattr(opening, "PART_ROWS", 397)
 
 
 def said(result):
@@ -375,8 +375,8 @@ def test_classes_that_the_sample_does_not_hold_are_left_out_and_told(small_parts
 
 _COMMAND = """
 import sys
-from steelyard.auditing.streaming import source, spool
-source.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
+from steelyard.auditing.streaming import opening, spool
+opening.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
 from steelyard.cli import main
 main()
 """

@@ -16,7 +16,7 @@ import steelyard
 from steelyard.auditing.read import read_tables
 from steelyard.auditing.reading.columns import as_text
 from steelyard.auditing.reading.profile import ColumnProfile
-from steelyard.auditing.streaming import source as source_module
+from steelyard.auditing.streaming import opening
 from steelyard.errors import InputError
 from tests.auditing.test_streaming import tables
 
@@ -26,7 +26,7 @@ FLOATS = [0.0, -0.0, 1.0, 0.5, 2.0, 7.0, 1e-5, 1e17, 1e20, 1e300, -3.0, float("i
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Cut tables into many parts, of a size that divides nothing."""
-    monkeypatch.setattr(source_module, "PART_ROWS", 397)
+    monkeypatch.setattr(opening, "PART_ROWS", 397)
 
 
 def test_a_number_has_one_text_whatever_stands_beside_it():
@@ -224,10 +224,10 @@ def test_files_that_do_not_fit_together_are_told_by_column(other, tmp_path):
 _COMMAND = """
 import errno, os, sys, time
 import polars as pl
-from steelyard.auditing.streaming import scorer, source, spool
+from steelyard.auditing.streaming import opening, scorer, spool
 from steelyard.cli import main
 
-source.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
+opening.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
 score, write, written = scorer.ScoreLive.__call__, pl.DataFrame.write_parquet, []
 
 def slow(self, part):

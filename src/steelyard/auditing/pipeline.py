@@ -38,8 +38,8 @@ from steelyard.auditing.streaming.finish import (
     estimate_all,
     weigh_all,
 )
+from steelyard.auditing.streaming.opening import count_rows
 from steelyard.auditing.streaming.run import SAMPLE_ROWS, Streams, open_streams, score_all
-from steelyard.auditing.streaming.source import count_rows
 from steelyard.auditing.streaming.spool import Temporary
 from steelyard.auditing.tables import Tables
 from steelyard.auditing.weigh import METHODS, reconsider, weigh

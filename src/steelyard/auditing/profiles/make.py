@@ -24,7 +24,8 @@ from steelyard.auditing.reading.triage import judge_column, unusable
 from steelyard.auditing.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.streaming.engine import Threads
-from steelyard.auditing.streaming.source import Part, Source, open_source
+from steelyard.auditing.streaming.opening import open_source
+from steelyard.auditing.streaming.source import Part, Source
 from steelyard.auditing.streaming.totals import score_edges
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError

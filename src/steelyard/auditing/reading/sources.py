@@ -13,6 +13,8 @@ import narwhals as nw
 import polars as pl
 import polars.selectors as cs
 
+from steelyard.errors import InputError
+
 FORMATS = (
     "CSV (.csv, .tsv, .txt), Parquet (.parquet, .pq), Arrow/Feather (.arrow, .feather, .ipc) or "
     "NDJSON (.ndjson, .jsonl)"
@@ -49,8 +51,6 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
     if isinstance(source, (str, Path)):
         return _load_files(source, side, faults)
     if is_dask(source):
-        from steelyard.auditing.streaming.dask_source import computed
-
         source = computed(source, side)
     return _load_native(source, side, faults)
 
@@ -58,6 +58,18 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
 def is_dask(source: Any) -> bool:
     """Whether this is a Dask DataFrame, told without importing Dask."""
     return type(source).__module__.split(".")[0] == "dask" and hasattr(source, "to_delayed")
+
+
+def computed(lazy: Any, what: str) -> Any:
+    """Compute a value by the scheduler that Dask would use; an InputError says why that failed."""
+    try:
+        return lazy.compute()
+    except Exception as error:
+        # What a user's own graph raises can be anything.
+        text = str(error).strip().splitlines()
+        raise InputError(
+            f"{what} cannot be computed: {type(error).__name__}: {text[0] if text else ''}"
+        ) from error
 
 
 def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFrame | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from steelyard.auditing.reading.sources import computed
 from steelyard.auditing.streaming.dask_tasks import UNSTEADY, as_polars
 from steelyard.auditing.streaming.source import PART_ROWS, Part
 from steelyard.errors import InputError
@@ -147,15 +148,3 @@ def _sizes(partitions: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _together(*lengths: int) -> tuple[int, ...]:
     return lengths
-
-
-def computed(lazy: Any, what: str) -> Any:
-    """Compute a value by the scheduler that Dask would use; an InputError says why that failed."""
-    try:
-        return lazy.compute()
-    except Exception as error:
-        # What a user's own graph raises can be anything.
-        text = str(error).strip().splitlines()
-        raise InputError(
-            f"{what} cannot be computed: {type(error).__name__}: {text[0] if text else ''}"
-        ) from error

@@ -22,8 +22,9 @@ from steelyard.auditing.reading.target import Target, read_labels
 from steelyard.auditing.result import Finding
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.engine import Engine
+from steelyard.auditing.streaming.opening import open_source
 from steelyard.auditing.streaming.scorer import KnownLive, KnownTrain, Learnt, ScoreLive, ScoreTrain
-from steelyard.auditing.streaming.source import Part, Source, gather, gather_known, has_value, open_source
+from steelyard.auditing.streaming.source import Part, Source, gather, gather_known, has_value
 from steelyard.auditing.streaming.spool import TABLES, Spool, claim, normalised_weights
 from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals, score_edges
 from steelyard.auditing.streaming.windows import Cutter, check_count, make_cutter

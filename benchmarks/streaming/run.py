@@ -147,8 +147,10 @@ def render(stored: dict[str, Any]) -> str:
         hours = BILLION / rate / 3600
         lines += [
             "",
-            f"A billion rows at this rate ({rate:,.0f} rows a second and core): {hours:.0f} core hours, "
-            f"{hours / 64 * 60:.0f} minutes on 64 cores, and as long as here for the fits.",
+            f"A billion rows at this rate ({rate:,.0f} rows a second and core) are {hours:.1f} core hours of "
+            f"scoring: {hours / machine.cores:.1f} hours on this machine, {hours / 16 * 60:.0f} minutes on "
+            "16 cores. Beyond that the one process that takes in the parts' sums and rows sets the pace "
+            "([what a billion rows would cost](cluster.md)).",
         ]
     lines += ["", setting(machine, versions=stored["versions"], repeats=stored["repeats"], results=results)]
     return "\n".join(lines)

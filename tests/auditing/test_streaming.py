@@ -1,5 +1,6 @@
 """Tables read in parts against the same tables held whole; sums against sums in another order."""
 
+import copy
 import json
 import re
 import signal
@@ -12,12 +13,14 @@ from functools import reduce
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import LinearRegression
 
 import steelyard
 from steelyard.auditing import pipeline
 from steelyard.auditing.streaming import opening, spool
 from steelyard.auditing.streaming.engine import Threads
 from steelyard.auditing.streaming.opening import count_rows, open_source
+from steelyard.auditing.streaming.run import _told_apart
 from steelyard.auditing.streaming.source import Frame, gather
 from steelyard.auditing.streaming.totals import LiveTotals, TrainTotals
 from steelyard.datasets import make_shift
@@ -148,6 +151,17 @@ def test_a_sample_moves_figures_by_no_more_than_their_intervals_say(small_parts)
     assert [w.rows for w in part.windows] == [w.rows for w in whole.windows]
     assert part.row_tables["weights"].collect()["weight"].mean() == pytest.approx(1.0)
     assert abs(part.prediction.live_actual_coverage - 0.9) < 0.03
+
+
+def test_rows_to_label_are_named_by_their_place_in_live(small_parts):
+    train, live = tables(n=1_500, n_live=4_000)
+    # Only the last rows are unlike TRAIN's: a place in the sample would be a number far below theirs.
+    last = pl.int_range(pl.len()) >= 3_500
+    live = live.with_columns(a=pl.when(last).then(pl.col("a") + 9.0).otherwise(pl.col("a")))
+    result = steelyard.audit(train, live, target="y", proba="p", sample=1_000)
+    advice = next(a for a in result.advice if a.action.startswith("Label rows"))
+    named = re.search(r"rows ([\d, ]+), and on", advice.why).group(1)
+    assert all(int(row) >= 3_500 for row in named.split(", "))
 
 
 def test_the_answer_does_not_hang_on_how_rows_are_cut(monkeypatch):
@@ -330,6 +344,24 @@ def test_what_has_changed_or_is_damaged_is_not_resumed(tmp_path, monkeypatch, sm
     live.head(1_400).write_parquet(tmp_path / "live.parquet")
     with pytest.raises(InputError, match="LIVE changed"):
         steelyard.audit(*paths, **question, resume=True)
+
+
+def test_a_run_is_told_from_another_by_what_its_options_hold(tmp_path):
+    # Long arrays print alike, and so do two fits of one model: neither may pass for the other.
+    labels = np.zeros(5_000)
+    changed = labels.copy()
+    changed[2_500] = 1
+    assert str(labels) == str(changed)
+    X = np.arange(10.0)[:, None]
+    fits = [LinearRegression().fit(X, y) for y in (X[:, 0], -X[:, 0])]
+    assert str(fits[0]) == str(fits[1])
+    for one, other in ((labels, changed), fits, (("a",), ("b",)), ("y", "z"), (0.1, 0.2), (None, "y")):
+        assert _told_apart(one) == _told_apart(copy.deepcopy(one)) != _told_apart(other)
+    file = tmp_path / "model.joblib"
+    file.write_text("one")
+    before = _told_apart(file)
+    file.write_text("another")
+    assert before != _told_apart(str(file)) == _told_apart(file)
 
 
 BAD = {

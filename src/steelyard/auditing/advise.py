@@ -308,7 +308,8 @@ def _label_next(tables: Tables, weighed: Weighed, estimated: Estimated) -> Advic
         why = "of which the expected label is least certain"
     rarity = weighed.weights_live / (weighed.weights_live + 1)
     order = np.argsort(-(doubt * rarity), kind="stable")
-    first = ", ".join(str(int(i)) for i in order[:8])
+    rows = np.arange(len(tables.X_live)) if tables.live_rows is None else tables.live_rows
+    first = ", ".join(str(int(i)) for i in rows[order[:8]])
     where = f" Start where {weighed.regions[0]}." if weighed.regions else ""
     return Advice(
         "Label rows of LIVE next",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,8 @@ def audit(
             time=time,
             every=every if streams is None else None,
         )
+        if streams is not None:
+            tables = replace(tables, live_rows=streams.live_rows)
         if reference is not None and streams is None:
             tables = describe_columns(tables, reference)
     with step("model", "Getting the model's output"):
@@ -244,9 +247,7 @@ def audit(
     if streams is not None:
         with step("score", "Scoring all rows") as done, runner:
             sampled = Sampled.of(tables, found, weighed, estimated, certified)
-            all_train, all_live = score_all(
-                streams, tables, found, weighed, estimated, certified, seed=seeds[8], done=done
-            )
+            all_train, all_live = score_all(streams, sampled, seed=seeds[8], done=done)
             all_train = all_of_train(all_train, question, tables)
             weighed = weigh_all(sampled, all_train, all_live)
             found = reconsider(found, weighed)

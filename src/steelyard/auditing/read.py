@@ -136,6 +136,19 @@ def missing_target(target: str, lacking: int, rows: int) -> Finding:
     return Finding("missing-target", "warning", text)
 
 
+def rows_left_out(target: str, rows: int, unlabelled: int, unknown: int, *, remedy: str) -> list[Finding]:
+    """Tell of TRAIN's rows that do not count: without a target, or of a class that no sampled row has."""
+    found = [missing_target(target, unlabelled, rows)] if unlabelled else []
+    if unknown:
+        some = "1 row" if unknown == 1 else f"{unknown:,} rows"
+        text = (
+            f"In {some} of {rows:,} TRAIN's target '{target}' is one of the values that no sampled row has: "
+            f"left out. {remedy} if they matter."
+        )
+        found.append(Finding("rare-class-left-out", "warning", text))
+    return found
+
+
 def label_series(labels: Any, target: str, faults: list[str]) -> pl.Series | None:
     """Read labels that are no column of LIVE: a file or table of one column, or the values themselves."""
     if not isinstance(labels, (str, Path)):

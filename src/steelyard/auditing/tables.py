@@ -82,7 +82,8 @@ class Tables:
     of a regression. ``window`` gives each LIVE row its index into
     ``window_names``. ``frame`` and ``frame_live`` are the tables as read, for a
     model that wants the columns themselves. ``deployed`` gives the output on
-    further rows, and ``column_findings`` are those of ``findings`` that compare
+    further rows, ``live_rows`` the numbers of ``X_live``'s rows in LIVE where
+    they are a sample of it, and ``column_findings`` are those of ``findings`` that compare
     the two sides of a column, by its name.
     """
 
@@ -97,6 +98,7 @@ class Tables:
     output: Output | None = None
     output_live: Output | None = None
     window: IntArray | None = None
+    live_rows: IntArray | None = None
     window_names: tuple[tuple[str, str], ...] = ()
     notes: tuple[ColumnNote, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -11,7 +11,7 @@ import polars as pl
 
 from steelyard.auditing.estimate import Estimated
 from steelyard.auditing.profiles.sealed import SUFFIX
-from steelyard.auditing.read import missing_target, read_tables
+from steelyard.auditing.read import read_tables, rows_left_out
 from steelyard.auditing.reading.again import judged_again
 from steelyard.auditing.reading.columns import align, convert
 from steelyard.auditing.reading.profile import ColumnProfile
@@ -249,18 +249,13 @@ def of_all_rows(tables: Tables, reference: Reference) -> Tables:
 
 def _left_over(reference: Reference) -> list[Finding]:
     """Tell of TRAIN's rows that do not count, of which the sample has none."""
-    found = []
-    rows = reference.rows + reference.unlabelled + reference.unknown
-    if reference.unlabelled:
-        found.append(missing_target(reference.target, reference.unlabelled, rows))
-    if reference.unknown:
-        text = (
-            f"In {reference.unknown:,} of {rows:,} rows TRAIN's target '{reference.target}' is one of the "
-            "values that no sampled row has: left out. Make the profile with more rows (--sample) if they "
-            "matter."
-        )
-        found.append(Finding("rare-class-left-out", "warning", text))
-    return found
+    return rows_left_out(
+        reference.target,
+        reference.rows + reference.unlabelled + reference.unknown,
+        reference.unlabelled,
+        reference.unknown,
+        remedy="Make the profile with more rows (--sample)",
+    )
 
 
 def _profiles(reference: Reference, features: Sequence[Feature]) -> dict[str, ColumnProfile]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from steelyard.auditing.reading.sources import computed
 from steelyard.auditing.streaming.dask_tasks import UNSTEADY, as_polars
-from steelyard.auditing.streaming.source import PART_ROWS, Part
+from steelyard.auditing.streaming.source import PART_ROWS, Part, cut
 from steelyard.errors import InputError
 
 
@@ -33,14 +33,7 @@ class DaskFrame:
     _recent: _Recent = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts: list[Part] = []
-        first = 0
-        for number, size in enumerate(self.sizes):
-            for start in range(0, size, self.part_rows):
-                rows = min(self.part_rows, size - start)
-                parts.append(Part(len(parts), first + start, rows, number, start))
-            first += size
-        object.__setattr__(self, "parts", tuple(parts))
+        object.__setattr__(self, "parts", cut(self.sizes, self.part_rows))
         object.__setattr__(self, "_recent", _Recent())
 
     @property

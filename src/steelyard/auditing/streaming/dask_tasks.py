@@ -29,14 +29,18 @@ UNSTEADY = (
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """Rows that came with the task, in the place of the table that they are from: a part, or a partition."""
+    """Rows that came with the task, in the place of the table that they are from.
+
+    They are the part itself, or, if ``partition``, the partition that it is a slice of.
+    """
 
     frame: pl.DataFrame | None = None
+    partition: bool = False
 
     def read(self, part: Part) -> pl.DataFrame:
         """Return the rows of one part."""
         assert self.frame is not None
-        rows = self.frame.slice(part.start, part.rows)
+        rows = self.frame.slice(part.start, part.rows) if self.partition else self.frame
         if rows.height != part.rows:
             raise InputError(UNSTEADY)
         return rows
@@ -70,8 +74,8 @@ def unpack(sent: bytes, expected: dict[str, str]) -> Any:
 def apply(function: Callable[[Part], Any], part: Part, rows: bytes | pl.DataFrame | None = None) -> Any:
     """Return ``function(part)``, on the rows that were sent along or else on those of the files."""
     if rows is not None:
-        frame = pickle.loads(rows) if isinstance(rows, bytes) else rows
-        function = dataclasses.replace(function, source=Held(frame))  # type: ignore[type-var]
+        held = Held(pickle.loads(rows)) if isinstance(rows, bytes) else Held(rows, partition=True)
+        function = dataclasses.replace(function, source=held)  # type: ignore[type-var]
     try:
         with _one_thread():
             return function(part)

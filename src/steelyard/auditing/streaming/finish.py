@@ -17,7 +17,7 @@ from steelyard.auditing.estimate import (
     spanning,
     window_estimate,
 )
-from steelyard.auditing.read import missing_target
+from steelyard.auditing.read import rows_left_out
 from steelyard.auditing.reading.again import judged_again
 from steelyard.auditing.reading.copies import copies_found, has_continuous
 from steelyard.auditing.result import Balance, Finding, Performance, Window
@@ -297,7 +297,11 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sample
         if f.id not in again
     )
     tables = judged_again(replace(tables, notes=tuple(notes), findings=found), train.profiles, live.profiles)
-    more = [*_left_out(tables.target, train), *_unread("TRAIN", train), *_unread("LIVE", live)]
+    every = train.rows + train.unlabelled + train.unknown
+    more = rows_left_out(
+        tables.target, every, train.unlabelled, train.unknown, remedy="Sample more rows (--sample)"
+    )
+    more += [*_unread("TRAIN", train), *_unread("LIVE", live)]
     if train.held:
         text = (
             f"{train.held:,} of TRAIN's rows lie so far from the sampled ones that their weights were held "
@@ -323,20 +327,4 @@ def _unread(side: str, totals: TrainTotals | LiveTotals) -> list[Finding]:
                 f"the rest of {side}: those were taken as missing. Correct them, or exclude the column."
             )
             found.append(Finding("unread-values", "warning", text))
-    return found
-
-
-def _left_out(target: str, train: TrainTotals) -> list[Finding]:
-    """Tell of TRAIN's rows that do not count."""
-    found = []
-    rows = train.rows + train.unlabelled + train.unknown
-    if train.unlabelled:
-        found.append(missing_target(target, train.unlabelled, rows))
-    if train.unknown:
-        some = "1 row" if train.unknown == 1 else f"{train.unknown:,} rows"
-        text = (
-            f"In {some} of {rows:,} TRAIN's target '{target}' is one of the values that no sampled row has: "
-            "left out. Sample more rows (--sample) if they matter."
-        )
-        found.append(Finding("rare-class-left-out", "warning", text))
     return found

@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import joblib
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import sklearn
 
 from steelyard._version import __version__
-from steelyard.auditing.certify import Certified
-from steelyard.auditing.estimate import Estimated, as_outputs
+from steelyard.auditing.estimate import as_outputs
 from steelyard.auditing.limits import UNCOVERED_RATIO
 from steelyard.auditing.read import label_series
 from steelyard.auditing.reading.target import Target, read_labels
 from steelyard.auditing.result import Finding
-from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.engine import Engine
+from steelyard.auditing.streaming.finish import Sampled
 from steelyard.auditing.streaming.opening import open_source
 from steelyard.auditing.streaming.scorer import KnownLive, KnownTrain, Learnt, ScoreLive, ScoreTrain
 from steelyard.auditing.streaming.source import Part, Source, gather, gather_known, has_value
 from steelyard.auditing.streaming.spool import TABLES, Spool, claim, normalised_weights
 from steelyard.auditing.streaming.totals import LiveTotals, Totals, TrainTotals, score_edges
 from steelyard.auditing.streaming.windows import Cutter, check_count, make_cutter
-from steelyard.auditing.tables import Tables
-from steelyard.auditing.weigh import Weighed
 from steelyard.errors import InputError
 from steelyard.evaluation import METRICS
 from steelyard.numerics import as_generator
@@ -164,7 +162,7 @@ def open_streams(
     identity = {
         "TRAIN": train_source.identity(),
         "LIVE": live_source.identity(),
-        "the options": {key: str(value) for key, value in options.items()},
+        "the options": {key: _told_apart(value) for key, value in options.items()},
         "the versions": [
             __version__,
             platform.python_version(),
@@ -215,6 +213,18 @@ def open_streams(
     )
 
 
+def _told_apart(value: Any) -> Any:
+    """Return a plain value that changes when an option does, or the file that it names."""
+    if isinstance(value, (str, Path)):
+        path = Path(value)
+        stat = path.stat() if path.is_file() else None
+        return str(value) if stat is None else [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+    if value is None or isinstance(value, (int, float)):
+        return value
+    # A model or labels in memory: what is printed of them may be the same of others.
+    return joblib.hash(value)
+
+
 def _drawn(n: int, most: int, rng: np.random.Generator) -> IntArray:
     """Draw the numbers of a uniform sample of rows, ascending; all of them if there are no more."""
     if n <= most:
@@ -223,15 +233,7 @@ def _drawn(n: int, most: int, rng: np.random.Generator) -> IntArray:
 
 
 def score_all(
-    streams: Streams,
-    tables: Tables,
-    found: Detected,
-    weighed: Weighed,
-    estimated: Estimated,
-    certified: Certified,
-    *,
-    seed: int,
-    done: Callable[[float], None],
+    streams: Streams, sampled: Sampled, *, seed: int, done: Callable[[float], None]
 ) -> tuple[TrainTotals, LiveTotals]:
     """Put what was learnt to every row of both tables, and add it up.
 
@@ -242,8 +244,8 @@ def score_all(
     -----
     Time O(n d) and the models' predictions, memory that of a few parts.
     """
-    learnt = _learnt(streams, tables, found, weighed, estimated, certified, seed)
-    live_known, train_known = _known(streams, tables, found, weighed, estimated, certified)
+    learnt = _learnt(streams, sampled, seed)
+    live_known, train_known = _known(streams, sampled)
     labels: str | FloatArray | None = streams.label_column
     if streams.label_values is not None:
         faults: list[str] = []
@@ -290,15 +292,8 @@ def _collect(
     return totals
 
 
-def _learnt(
-    streams: Streams,
-    tables: Tables,
-    found: Detected,
-    weighed: Weighed,
-    estimated: Estimated,
-    certified: Certified,
-    seed: int,
-) -> Learnt:
+def _learnt(streams: Streams, sampled: Sampled, seed: int) -> Learnt:
+    tables, found, weighed, estimated = sampled.tables, sampled.found, sampled.weighed, sampled.estimated
     assert tables.output_live is not None and tables.deployed is not None
     live = as_outputs(tables.output_live)
     expected = estimated.expected
@@ -318,7 +313,7 @@ def _learnt(
         weights=weighed.rows,
         weights_other=None if weighed.other is None else weighed.other.rows,
         boosted=None if weighed.report.method == "none" else found.boosted,
-        predictions=certified.predictions,
+        predictions=sampled.certified.predictions,
         slopes=slopes,
         # A table that is no larger than a sample has room for each of its scores.
         edges=score_edges(proba) if streams.sampled("LIVE") else None,
@@ -334,28 +329,27 @@ def _learnt(
     )
 
 
-def _known(
-    streams: Streams,
-    tables: Tables,
-    found: Detected,
-    weighed: Weighed,
-    estimated: Estimated,
-    certified: Certified,
-) -> tuple[KnownLive, KnownTrain]:
+def _known(streams: Streams, sampled: Sampled) -> tuple[KnownLive, KnownTrain]:
+    tables, found, weighed, expected = (
+        sampled.tables,
+        sampled.found,
+        sampled.weighed,
+        sampled.estimated.expected,
+    )
     assert tables.output_live is not None and tables.output is not None
     outside = np.zeros(len(tables.X_live), dtype=bool)
     if weighed.report.method != "none":
         outside = found.boosted.log_ratio_target_ > np.log(UNCOVERED_RATIO)
-    predicted = certified.predicted
+    predicted = sampled.certified.predicted
     live = KnownLive(
         streams.live_rows,
         tables.output_live,
-        estimated.expected.target,
+        expected.target,
         outside,
         predicted.columns,
         predicted.sizes,
         predicted.unbounded,
     )
     rows = streams.train_rows[np.asarray(tables.options["train_rows"])]
-    train = KnownTrain(rows, tables.output, estimated.expected.source, np.log(weighed.weights), weighed.raw)
+    train = KnownTrain(rows, tables.output, expected.source, np.log(weighed.weights), weighed.raw)
     return live, train

@@ -43,6 +43,17 @@ class Part:
         return np.arange(self.first, self.first + self.rows)
 
 
+def cut(sizes: Sequence[int], part_rows: int) -> tuple[Part, ...]:
+    """Cut files of so many rows into parts; none spans two files, so that each is one slice of one file."""
+    parts: list[Part] = []
+    first = 0
+    for file, size in enumerate(sizes):
+        for start in range(0, size, part_rows):
+            parts.append(Part(len(parts), first + start, min(part_rows, size - start), file, start))
+        first += size
+    return tuple(parts)
+
+
 class Source(Protocol):
     """A table in parts. It is sent to whoever reads, so it holds no open file."""
 
@@ -86,15 +97,7 @@ class Files:
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts: list[Part] = []
-        first = 0
-        for file, size in enumerate(self.sizes):
-            # A part never spans two files, so that each is one slice of one file.
-            for start in range(0, size, self.part_rows):
-                rows = min(self.part_rows, size - start)
-                parts.append(Part(len(parts), first + start, rows, file, start))
-            first += size
-        object.__setattr__(self, "parts", tuple(parts))
+        object.__setattr__(self, "parts", cut(self.sizes, self.part_rows))
 
     @property
     def rows(self) -> int:
@@ -143,8 +146,7 @@ class Frame:
     @property
     def parts(self) -> tuple[Part, ...]:
         """Slices of equal size, the last one shorter."""
-        starts = range(0, self.rows, self.part_rows)
-        return tuple(Part(k, first, min(self.part_rows, self.rows - first)) for k, first in enumerate(starts))
+        return cut((self.rows,), self.part_rows)
 
     def read(self, part: Part) -> pl.DataFrame:
         """Return the rows of one part."""

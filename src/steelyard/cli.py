@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from steelyard.auditing.reference import Reference
+    from steelyard.auditing.profiles.reference import Reference
     from steelyard.auditing.reporting.gate import Condition
     from steelyard.auditing.reporting.reveal import Revealed
     from steelyard.auditing.result import AuditResult
@@ -245,7 +245,7 @@ def profile(
     with _faults_said(errors, made="profile", places="-o"):
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing.profiles.make import profile as make_profile
-            from steelyard.auditing.reference import reference_faults
+            from steelyard.auditing.profiles.reference import reference_faults
 
             faults = reference_faults(out)
             if faults:
@@ -274,8 +274,7 @@ def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = 
         _checked([], out, None, 0.1)
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing import audit as run_audit
-            from steelyard.auditing.model import with_output
-            from steelyard.auditing.read import read_tables
+            from steelyard.auditing.reading.read import read_tables
             from steelyard.auditing.reporting.reveal import reveal
             from steelyard.datasets import census_paths
 
@@ -284,7 +283,7 @@ def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = 
             result = run_audit(train, live, **question, seed=seed, progress=progress)
         answers = _console()
         _write_all(result, out, None, answers, quiet=quiet)
-        tables = with_output(read_tables(train, live, **question, labels=labels))
+        tables = read_tables(train, live, **question, labels=labels)
         if not quiet:
             answers.print("\nLIVE's labels, which the audit did not see, are now revealed:")
             answers.print(_revealed_table(reveal(result.performance, tables)))
@@ -340,7 +339,7 @@ def _work_of(out: Path) -> Path:
 def _clear(work: Path, *, unless_begun: bool = False) -> None:
     """Remove what an audit has left to go on from, or only if that is nothing yet."""
     if work.is_dir():
-        from steelyard.auditing.streaming.spool import begun, remove
+        from steelyard.auditing.parts.spool import begun, remove
 
         if not (unless_begun and begun(work)):
             remove(work)

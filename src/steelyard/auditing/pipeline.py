@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
 from steelyard._version import __version__
-from steelyard.auditing.advise import advise
-from steelyard.auditing.attribute import attribute
-from steelyard.auditing.certify import certify
-from steelyard.auditing.estimate import as_outputs, chosen_metrics, estimate
-from steelyard.auditing.label_noise import LabelNoise, noise_advice, noise_rates
-from steelyard.auditing.model import with_output
-from steelyard.auditing.profiles.use import (
-    all_of_train,
-    ask,
-    carried_over,
-    describe_columns,
-    of_all_rows,
-    profile_finding,
-    read_against,
-)
-from steelyard.auditing.read import read_tables
-from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
-from steelyard.auditing.shift import detect
-from steelyard.auditing.streaming.engines import make_engine
-from steelyard.auditing.streaming.finish import (
-    Sampled,
-    certify_all,
-    describe_all,
-    estimate_all,
-    weigh_all,
-)
-from steelyard.auditing.streaming.opening import count_rows
-from steelyard.auditing.streaming.run import SAMPLE_ROWS, Streams, open_streams, score_all
-from steelyard.auditing.streaming.spool import Temporary
-from steelyard.auditing.tables import Tables
-from steelyard.auditing.weigh import METHODS, reconsider, weigh
-from steelyard.errors import InputError
-from steelyard.evaluation import ExpectedOutcome, expected_outcome
-from steelyard.numerics import as_generator, check_level, draw_seed
+from steelyard.auditing.learn.alternatives import alternatives
+from steelyard.auditing.learn.anchors import chosen_metrics
+from steelyard.auditing.learn.attribution import change_parts
+from steelyard.auditing.learn.label_noise import noise_advice, noise_rates
+from steelyard.auditing.learn.learnt import Sampled, gathered
+from steelyard.auditing.learn.model import model_output
+from steelyard.auditing.learn.predictions import calibrate
+from steelyard.auditing.learn.shift import detect
+from steelyard.auditing.learn.weights import weigh
+from steelyard.auditing.parts.engines import make_engine
+from steelyard.auditing.parts.spool import normalised_weights
+from steelyard.auditing.profiles.reference import Reference, as_reference
+from steelyard.auditing.question import LabelNoise, Question, Run, ask
+from steelyard.auditing.reading.read import read_tables
+from steelyard.auditing.result import SCHEMA_VERSION, Advice, AuditResult
+from steelyard.auditing.say.advice import advise, needs_alternatives
+from steelyard.auditing.say.figures import Figures, figures
+from steelyard.auditing.say.why import attribution_record
+from steelyard.auditing.score import score_all
+from steelyard.auditing.sides import SAMPLE_ROWS, Sides, open_sides
+from steelyard.auditing.tables import ModelOutput, Sample, Tables
+from steelyard.evaluation import expected_outcome
 from steelyard.numerics.progress import Progress, silent
 
 
@@ -66,7 +47,7 @@ def audit(
     alpha: float = 0.1,
     exclude: str | Sequence[str] = (),
     positive: Any = None,
-    weighting: str = "auto",
+    weighting: Any = "auto",
     label_noise: LabelNoise | None = None,
     seed: int = 0,
     sample: int = SAMPLE_ROWS,
@@ -163,181 +144,123 @@ def audit(
     >>> result.shift.kind
     'covariate'
     """
-    arguments = {key: value for key, value in locals().items() if key not in _NO_OPTIONS}
-    check_level(alpha)
-    if weighting not in METHODS:
-        raise InputError(f"there is no weighting {weighting!r}; choose from {', '.join(METHODS)}.")
-    rng = as_generator(seed)
-    seeds = [draw_seed(rng) for _ in range(9)]
-    seconds: dict[str, float] = {}
+    reference = as_reference(train)
+    question = ask(
+        reference=reference,
+        target=target,
+        proba=proba,
+        prediction=prediction,
+        model=model,
+        labels=labels,
+        time=time,
+        every=every,
+        metrics=metrics,
+        alpha=alpha,
+        exclude=exclude,
+        positive=positive,
+        weighting=weighting,
+        label_noise=label_noise,
+        seed=seed,
+        sample=sample,
+    )
+    run = Run(make_engine(engine, scheduler), progress, None if work is None else Path(work), resume)
+    seeds = question.seeds
 
-    @contextmanager
-    def step(key: str, name: str) -> Iterator[Callable[[float], None]]:
-        started = clock.perf_counter()
-        # The models are small and many: handing each split to several threads costs more than it
-        # gives on an idle machine, and far more beside another process.
-        with progress.step(name) as done, threadpool_limits(limits=1):
-            yield done
-        seconds[key] = round(clock.perf_counter() - started, 3)
-
-    streams: Streams | None = None
-    keep_alive: Any = None
-    runner = make_engine(engine, scheduler)
-    with step("read", "Reading the tables"), runner:
-        question = ask(
-            train,
-            target=target,
-            proba=proba,
-            prediction=prediction,
-            exclude=exclude,
-            positive=positive,
-            model=model,
+    with run.step("read", "Reading the tables"), run.engine:
+        sides, tables = _read(train, live, question, run, reference)
+    with run.step("model", "Getting the model's output"):
+        output = model_output(tables, model=model, random_state=seeds.model)
+        metrics_asked = chosen_metrics(tables, output, question.metrics)
+        rates = None if label_noise is None else noise_rates(tables, label_noise)
+    with run.step("outcome", "Learning what outcome to expect of a row"):
+        rows = expect(tables, output, seeds.outcome, live_rows=sides.live.rows)
+    with run.step("shift", "Testing for a shift"):
+        shift = detect(rows, seed=seeds.shift)
+    with run.step("weigh", "Weighing the rows"):
+        weighed = weigh(tables, shift, weighting=question.weighting, seed=seeds.weigh)
+    with run.step("certify", "Computing predictions that hold on LIVE"):
+        calibrated = calibrate(
+            rows, weighed[0], alpha=alpha, n_live=sides.live.source.rows, seed=seeds.certify
         )
-        train, reference = question.train, question.reference
-        arguments |= question.columns
-        if _too_large(train, sample) or _too_large(live, sample):
-            if work is None:
-                keep_alive = Temporary()
-                work = keep_alive.path
-            streams = open_streams(
-                train,
-                live,
-                sample=sample,
-                engine=runner,
-                directory=Path(work),
-                resume=resume,
-                time=time,
-                every=every,
-                labels=labels,
-                target=question.target,
-                options=arguments,
-                seed=seeds[7],
-            )
-        read = read_tables if reference is None else partial(read_against, reference)
-        tables = read(
-            train if streams is None else streams.train_frame,
-            live if streams is None else streams.live_frame,
-            **question.columns,
-            labels=labels if streams is None else streams.labels,
-            time=time,
-            every=every if streams is None else None,
-        )
-        if streams is not None:
-            tables = replace(tables, live_rows=streams.live_rows)
-        if reference is not None and streams is None:
-            tables = describe_columns(tables, reference)
-    with step("model", "Getting the model's output"):
-        tables = with_output(tables, model=model, random_state=seeds[0])
-        chosen_metrics(tables, metrics)  # a wrong name is told before the long steps
-        if label_noise is not None:
-            noise_rates(tables, label_noise)
-    with step("outcome", "Learning what outcome to expect of a row"):
-        expected = expect(tables, seeds[1])
-    with step("shift", "Testing for a shift"):
-        found = detect(tables, expected, seed=seeds[2])
-    with step("weigh", "Weighing the rows"):
-        weighed = weigh(tables, found, method=weighting, seed=seeds[3])
-        found = reconsider(found, weighed)
-    with step("estimate", "Estimating performance on LIVE"):
-        estimated = carried_over(estimate(tables, expected, found, weighed, metrics=metrics), question)
-    with step("certify", "Computing predictions that hold on LIVE"):
-        certified = certify(
-            tables,
-            weighed,
-            estimated.expected,
-            alpha=alpha,
-            n_live=None if streams is None else streams.live.rows,
-            seed=seeds[5],
-        )
-    rows = {"train": len(tables.X), "live": len(tables.X_live)}
-    row_tables = None
-    if streams is not None:
-        with step("score", "Scoring all rows") as done, runner:
-            sampled = Sampled.of(tables, found, weighed, estimated, certified)
-            all_train, all_live = score_all(streams, sampled, seed=seeds[8], done=done)
-            all_train = all_of_train(all_train, question, tables)
-            weighed = weigh_all(sampled, all_train, all_live)
-            found = reconsider(found, weighed)
-            estimated = estimate_all(
-                sampled, weighed, all_train, all_live, cutter=streams.cutter, rows=streams.live_rows
-            )
-            certified = certify_all(certified, weighed, all_live)
-            sides = [side for side in ("TRAIN", "LIVE") if streams.sampled(side)]
-            tables = describe_all(tables, all_train, all_live, sampled=sides)
-            rows = {"train": all_train.rows, "live": all_live.whole.rows}
-            row_tables = streams.row_tables(all_train)
-    if reference is not None:
-        tables = of_all_rows(tables, reference)
-        rows["train"] = reference.rows
-    with step("attribute", "Attributing the change"):
-        attribution = attribute(tables, found, weighed, estimated, seed=seeds[4])
-    with step("advise", "Weighing what to do"):
-        advice = advise(tables, found, weighed, estimated, seed=seeds[6])
-        if label_noise is not None:
-            # What the labels are worth comes before what to do with a model that was trained on them.
-            first, *rest = noise_advice(
-                tables, expected.source, noise_rates(tables, label_noise), seed=seeds[6]
-            )
-            advice = (first, *advice, *rest)
+    with run.step("score", "Scoring all rows") as done, run.engine:
+        learnt = gathered(rows, shift, weighed, metrics_asked, calibrated)
+        sums = score_all(sides, learnt, question, run, done=done)
+    with run.step("estimate", "Estimating performance on LIVE"):
+        said = figures(learnt, *sums, sides)
+    with run.step("attribute", "Attributing the change"):
+        leading = said.performance[0]
+        parts = change_parts(learnt, leading.metric, seed=seeds.attribute) if said.weights.trusted else ()
+        attribution = attribution_record(leading, parts)
+    with run.step("advise", "Weighing what to do"):
+        advice = _advice(learnt, said, rates, seeds.advise)
     return AuditResult(
         schema_version=SCHEMA_VERSION,
         steelyard_version=__version__,
         seed=seed,
-        rows=rows,
-        data=tables.notes,
-        shift=found.shift,
-        weights=weighed.report,
-        performance=estimated.performance,
-        windows=estimated.windows,
+        rows=said.rows,
+        data=said.notes,
+        shift=said.shift,
+        weights=said.weights,
+        performance=said.performance,
+        windows=said.windows,
         attribution=attribution,
-        prediction=certified.prediction,
+        prediction=said.prediction,
         advice=advice,
-        findings=(
-            *tables.findings,
-            *(() if reference is None else (profile_finding(reference),)),
-            *(() if streams is None else streams.findings()),
-            *found.findings,
-            *weighed.findings,
-            *estimated.findings,
-            *certified.findings,
-        ),
-        seconds=seconds,
-        row_weights=_as_read(weighed.weights, tables) if streams is None else None,
-        row_predictions=certified.columns if streams is None else None,
-        row_tables=row_tables,
-        keep_alive=keep_alive,
+        findings=said.findings,
+        seconds=run.seconds,
+        row_tables={
+            "weights": normalised_weights(
+                sides.store.table("train", len(sides.train.source.parts)), sums[0].weights.log_mean or 0.0
+            ),
+            "predictions": sides.store.table("live", len(sides.live.source.parts)),
+        },
+        keep_alive=run.temporary,
     )
 
 
-_NO_OPTIONS = ("train", "live", "progress", "engine", "scheduler", "work", "resume")
+def _read(
+    train: Any, live: Any, question: Question, run: Run, reference: Reference | None
+) -> tuple[Sides, Tables]:
+    """Open both sides, and read the rows of either that models are fitted on."""
+    faults: list[str] = []
+    sides = open_sides(train, live, question, run, reference=reference, faults=faults)
+    tables = read_tables(
+        sides.train.frame,
+        sides.live.frame,
+        target=question.target,
+        proba=question.proba,
+        prediction=question.prediction,
+        labels=sides.sample_labels,
+        time=question.time,
+        exclude=question.exclude,
+        positive=question.positive,
+        columns=() if reference is None else reference.columns,
+        faults=faults,
+    )
+    return sides, tables
 
 
-def _too_large(table: Any, sample: int) -> bool:
-    """Whether a table has more rows than are to be held; one that cannot be read has not."""
-    rows = count_rows(table)
-    return rows is not None and rows > sample
-
-
-def expect(tables: Tables, seed: int) -> ExpectedOutcome:
-    """Return the outcome to expect of every row, by models that have not seen it."""
-    assert tables.output is not None and tables.output_live is not None
-    return expected_outcome(
+def expect(tables: Tables, output: ModelOutput, seed: int, *, live_rows: Any) -> Sample:
+    """Learn what outcome to expect of every row, by models that have not seen it."""
+    expected = expected_outcome(
         tables.X,
         tables.y,
-        as_outputs(tables.output),
+        output.train,
         tables.X_live,
-        as_outputs(tables.output_live),
-        n_classes=None if tables.classes is None else len(tables.classes),
+        output.live,
+        n_classes=tables.n_classes,
         categorical=tables.categorical,
         random_state=seed,
     )
+    return Sample(tables, output, expected, live_rows)
 
 
-def _as_read(weights: np.ndarray[Any, Any], tables: Tables) -> np.ndarray[Any, Any]:
-    """Return one weight for each row of TRAIN as read; a row that was left out has none (NaN)."""
-    kept = tables.options.get("train_rows")
-    if kept is None:
-        return weights
-    out = np.full(int(tables.options["train_rows_read"]), np.nan)
-    out[np.asarray(kept)] = weights
-    return out
+def _advice(sampled: Sampled, said: Figures, rates: Any, seed: int) -> tuple[Advice, ...]:
+    """Say what to do; what the labels are worth comes before what to do with a model trained on them."""
+    replacements = alternatives(sampled, seed=seed) if needs_alternatives(said) else None
+    advice = advise(sampled, said, replacements)
+    if rates is None:
+        return advice
+    sample = sampled.sample
+    first, *rest = noise_advice(sample.tables, sample.expected.source, rates, seed=seed)
+    return (first, *advice, *rest)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.result import ColumnNote, Finding
+from steelyard.evaluation import ExpectedOutcome, Outputs, outcome_columns
 
 Task = Literal["binary", "multiclass", "regression"]
 FloatArray = npt.NDArray[np.float64]
@@ -34,37 +36,10 @@ class Feature:
     flags: bool = False
 
 
-@dataclass(frozen=True)
-class Output:
-    """The deployed model's output on some rows.
-
-    ``proba`` is (n, n_classes), rows summing to one, columns in the order of
-    ``Tables.classes``; ``label`` holds class codes (the arg max where there are
-    probabilities); ``value`` holds a regression's predictions.
-    """
-
-    proba: FloatArray | None = None
-    label: IntArray | None = None
-    value: FloatArray | None = None
-
-    def labelled(self) -> Output:
-        """Return the output with labels: of two classes the positive one from a probability of one half."""
-        if self.label is not None or self.proba is None:
-            return self
-        p = self.proba
-        label = p[:, 1] >= 0.5 if p.shape[1] == 2 else p.argmax(axis=1)
-        return replace(self, label=label.astype(np.int64))
-
-    def take(self, rows: npt.NDArray[Any]) -> Output:
-        """Return the output on some of the rows, by index or mask."""
-        parts = (None if part is None else part[rows] for part in (self.proba, self.label, self.value))
-        return Output(*parts)
-
-
 class Deployed(Protocol):
     """Where the deployed model's output on rows comes from: their columns, the model, or models made here."""
 
-    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray, side: str) -> Output:
+    def __call__(self, frame: pl.DataFrame, X: FloatArray, fold: IntArray, side: str) -> Outputs:
         """Return the output on rows, given as read and encoded.
 
         ``fold`` deals them to models made here; ``side`` is the table's name in a message.
@@ -73,18 +48,26 @@ class Deployed(Protocol):
 
 
 @dataclass(frozen=True)
+class GivenOutput:
+    """The deployed model's output that stands in columns of both tables, and what reads it of more rows."""
+
+    train: Outputs
+    live: Outputs
+    deployed: Deployed
+
+
+@dataclass(frozen=True)
 class Tables:
-    """TRAIN and LIVE, encoded.
+    """TRAIN and LIVE, or the rows of either that models are fitted on, encoded.
 
     ``X`` and ``X_live`` are float64, (n, d): numbers as they are, codes for
     categories, NaN where missing. ``y`` holds class codes as float64 (an index
     into ``classes``; for a binary task 1 is the positive class), or the numbers
-    of a regression. ``window`` gives each LIVE row its index into
-    ``window_names``. ``frame`` and ``frame_live`` are the tables as read, for a
-    model that wants the columns themselves. ``deployed`` gives the output on
-    further rows, ``live_rows`` the numbers of ``X_live``'s rows in LIVE where
-    they are a sample of it, and ``column_findings`` are those of ``findings`` that compare
-    the two sides of a column, by its name.
+    of a regression. ``kept`` are the places of ``X``'s rows in TRAIN as read: rows
+    without a target are left out. ``frame`` and ``frame_live`` are the tables as
+    read, for a model that wants the columns themselves. ``findings`` are those of
+    the reading itself; what there is to say of a feature's values is said once all
+    rows have been looked at.
     """
 
     X: FloatArray
@@ -94,21 +77,56 @@ class Tables:
     task: Task
     classes: tuple[Any, ...] | None
     target: str
+    frame: pl.DataFrame = field(repr=False)
+    frame_live: pl.DataFrame = field(repr=False)
+    kept: IntArray = field(repr=False)
     y_live: FloatArray | None = None
-    output: Output | None = None
-    output_live: Output | None = None
-    window: IntArray | None = None
-    live_rows: IntArray | None = None
-    window_names: tuple[tuple[str, str], ...] = ()
+    given: GivenOutput | None = field(default=None, repr=False)
+    excluded: tuple[str, ...] = ()
     notes: tuple[ColumnNote, ...] = ()
     findings: tuple[Finding, ...] = ()
     column_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
-    frame: pl.DataFrame | None = field(default=None, repr=False)
-    frame_live: pl.DataFrame | None = field(default=None, repr=False)
-    deployed: Deployed | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def categorical(self) -> npt.NDArray[np.bool_]:
         """Which columns of ``X`` hold category codes, (d,)."""
         return np.array([f.categories is not None for f in self.features], dtype=bool)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the features."""
+        return frozenset(f.name for f in self.features)
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes; None for a regression."""
+        return None if self.classes is None else len(self.classes)
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What the model says of every sampled row, where it says it of more, and whether it was made here."""
+
+    train: Outputs
+    live: Outputs
+    deployed: Deployed
+    made_here: bool = False
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sampled rows of both sides with the model's output on them and the outcome to expect.
+
+    ``live_rows`` are the numbers of ``tables.X_live``'s rows in LIVE.
+    """
+
+    tables: Tables
+    model: ModelOutput
+    expected: ExpectedOutcome
+    live_rows: IntArray
+
+    @cached_property
+    def outcome(self) -> FloatArray:
+        """The outcome columns of TRAIN's rows."""
+        return outcome_columns(self.tables.y, self.model.train, n_classes=self.tables.n_classes)

@@ -11,8 +11,8 @@ standard errors, of every metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +43,20 @@ class Outputs:
         """Return the outputs of some rows."""
         parts = (self.proba, self.label, self.value)
         return Outputs(*(None if part is None else part[rows] for part in parts))
+
+    def labelled(self) -> Outputs:
+        """Return the outputs with labels: of two classes the positive one from a probability of one half."""
+        if self.label is not None or self.proba is None:
+            return self
+        p = self.proba
+        label = p[:, 1] >= 0.5 if p.shape[1] == 2 else p.argmax(axis=1)
+        return replace(self, label=label.astype(np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs], order: Any = slice(None)) -> Outputs:
+        """Return the rows of several outputs one behind the other, and then in the given order."""
+        kinds = ([getattr(p, name) for p in parts] for name in ("proba", "label", "value"))
+        return cls(*(None if any(x is None for x in k) else np.concatenate(k)[order] for k in kinds))
 
 
 @dataclass(frozen=True)

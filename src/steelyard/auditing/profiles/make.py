@@ -15,18 +15,17 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard._version import __version__
-from steelyard.auditing.estimate import as_outputs
-from steelyard.auditing.read import MIN_ROWS, read_tables
+from steelyard.auditing.parts.engine import Threads
+from steelyard.auditing.parts.opening import open_source
+from steelyard.auditing.parts.source import Part, Source
+from steelyard.auditing.profiles.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.reading.columns import convert, is_date, is_text
 from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.read import MIN_ROWS, read_tables
 from steelyard.auditing.reading.target import Target, encode_target, read_output
 from steelyard.auditing.reading.triage import judge_column, unusable
-from steelyard.auditing.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.result import ColumnNote
-from steelyard.auditing.streaming.engine import Threads
-from steelyard.auditing.streaming.opening import open_source
-from steelyard.auditing.streaming.source import Part, Source
-from steelyard.auditing.streaming.totals import score_edges
+from steelyard.auditing.sums import score_edges
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
 from steelyard.evaluation import outcome_columns
@@ -341,7 +340,7 @@ class _AddUp:
         )
         if output is None:
             raise InputError(faults)
-        outputs = as_outputs(output.labelled())
+        outputs = output.labelled()
         n_classes = None if self.target.classes is None else len(self.target.classes)
         return MetricSums.of(outputs, outcome_columns(y, outputs, n_classes=n_classes), edges=self.edges)
 
@@ -355,7 +354,7 @@ def _add_up(
         Target(tables.task, tables.classes, np.zeros(0)),
         {note.name: note.kind for note in tables.notes if note.kind != "absent"},
         frozenset(feature.name for feature in tables.features),
-        None if tables.output is None else score_edges(tables.output.proba),
+        None if tables.given is None else score_edges(tables.given.train.proba),
     )
     total: _Sums | None = None
     for k, sums in enumerate(run(add_up, source.parts), start=1):

@@ -16,7 +16,8 @@ from steelyard.errors import InputError
 FloatArray = npt.NDArray[np.float64]
 HashArray = npt.NDArray[np.uint64]
 
-_KEPT = 16_384
+KEPT = 16_384
+"""Distinct rows that a sketch keeps by default."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class RowCopies:
     counts: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, X: FloatArray, *, capacity: int = _KEPT) -> RowCopies:
+    def of(cls, X: FloatArray, *, capacity: int = KEPT) -> RowCopies:
         """Return the sketch of a batch of encoded rows, (n, d); NaN equals NaN."""
         hashes, counts = np.unique(_row_hashes(X), return_counts=True)
         return cls(capacity, len(X), hashes[:capacity], counts[:capacity].astype(np.int64))

@@ -13,8 +13,9 @@ import polars as pl
 from steelyard.auditing.reading.columns import as_text, is_text, parse_numbers
 from steelyard.auditing.reading.triage import LARGEST
 from steelyard.auditing.result import Finding
-from steelyard.auditing.tables import Output, Task
+from steelyard.auditing.tables import Task
 from steelyard.errors import InputError
+from steelyard.evaluation import Outputs
 
 MOST_CLASSES = 50
 MOST_NUMERIC_CLASSES = 20
@@ -278,7 +279,7 @@ def read_output(
     proba: Sequence[str],
     prediction: str | None,
     faults: list[str],
-) -> Output | None:
+) -> Outputs | None:
     """Read the deployed model's output from the named columns of one table.
 
     Parameters
@@ -299,7 +300,7 @@ def read_output(
 
     Returns
     -------
-    Output or None
+    Outputs or None
         None if nothing was named or a fault was found.
     """
     before = len(faults)
@@ -315,7 +316,7 @@ def read_output(
             label = read.astype(np.int64)
     if len(faults) > before or (probabilities is None and prediction is None):
         return None
-    return Output(proba=probabilities, label=label, value=value)
+    return Outputs(proba=probabilities, label=label, value=value)
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,7 @@ class OutputColumns:
 
     def __call__(
         self, frame: pl.DataFrame, X: npt.NDArray[np.float64], fold: npt.NDArray[np.int64], side: str
-    ) -> Output:
+    ) -> Outputs:
         """Return the output on rows; a value that cannot be used raises InputError."""
         del X, fold
         faults: list[str] = []

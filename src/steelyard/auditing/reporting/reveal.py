@@ -10,7 +10,7 @@ import numpy as np
 from steelyard.auditing.result import Performance
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
-from steelyard.evaluation.metrics import Outputs, get_metric, outcome_columns
+from steelyard.evaluation.metrics import get_metric, outcome_columns
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def reveal(performance: Sequence[Performance], tables: Tables) -> tuple[Revealed
     performance : sequence of Performance
         The estimates of an audit.
     tables : Tables
-        The same tables read with their labels: ``y_live`` and ``output_live`` are needed.
+        The same tables read with their labels: labels and the deployed model's output are needed.
 
     Returns
     -------
@@ -50,12 +50,10 @@ def reveal(performance: Sequence[Performance], tables: Tables) -> tuple[Revealed
     -----
     O(n log n) in the rows of LIVE.
     """
-    if tables.y_live is None or tables.output_live is None:
+    if tables.y_live is None or tables.given is None:
         raise InputError("labels and outputs of LIVE are needed to score estimates")
-    output = tables.output_live
-    outputs = Outputs(proba=output.proba, label=output.label, value=output.value)
-    n_classes = len(tables.classes) if tables.classes is not None else None
-    outcome = outcome_columns(tables.y_live, outputs, n_classes=n_classes)
+    outputs = tables.given.live
+    outcome = outcome_columns(tables.y_live, outputs, n_classes=tables.n_classes)
     rows = []
     for row in performance:
         actual = get_metric(row.metric)(outputs, outcome, sample_weight=np.ones(len(outputs)))

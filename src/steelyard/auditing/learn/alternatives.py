@@ -1,0 +1,119 @@
+"""What could be done instead: the model recalibrated, or trained anew, with weights and without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from steelyard.auditing.learn.learnt import Sampled
+from steelyard.evaluation import recalibrate
+from steelyard.numerics import as_generator, deal_folds, draw_seed
+
+FloatArray = npt.NDArray[np.float64]
+
+MAX_ROWS = 20_000
+_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Each TRAIN row's held-out loss under the model as it is, and under what could replace it.
+
+    ``weights`` are the rows'; ``deployed`` and ``recalibrated`` are None where the
+    model gives no probabilities or numbers. ``made_here`` tells that it is no one's.
+    """
+
+    weights: FloatArray
+    deployed: FloatArray | None
+    plain: FloatArray
+    weighted: FloatArray
+    recalibrated: FloatArray | None
+    loss: str
+    made_here: bool
+
+
+def alternatives(sampled: Sampled, *, seed: int) -> Alternatives:
+    """Cross-fit a boosted model with and without weights, and recalibrate the deployed one."""
+    rng = as_generator(seed)
+    tables, model = sampled.sample.tables, sampled.sample.model
+    n, classes = len(tables.y), tables.n_classes
+    rows = np.sort(rng.choice(n, size=min(n, MAX_ROWS), replace=False))
+    X, y, w = _binned(tables.X[rows], tables.categorical), tables.y[rows], sampled.readings[0].weights[rows]
+    fold = deal_folds(len(rows), _FOLDS, rng, strata=None if classes is None else y)
+    plain, weighted = np.empty(len(rows)), np.empty(len(rows))
+    proba = None if model.train.proba is None else model.train.proba[rows]
+    recalibrated = None if proba is None else np.empty(len(rows))
+    for k in range(_FOLDS):
+        train, test = fold != k, fold == k
+        settings = _settings(y[train], tables.categorical, classes is not None, draw_seed(rng))
+        for out, weight in ((plain, None), (weighted, w[train])):
+            out[test] = _held_out(X[train], y[train], weight, X[test], y[test], classes, settings)
+        if recalibrated is not None and proba is not None:
+            again = recalibrate(proba[train], y[train], proba[test], sample_weight=w[train])
+            recalibrated[test] = _brier(again, y[test])
+    deployed = None
+    if proba is not None:
+        deployed = _brier(proba, y)
+    elif model.train.value is not None:
+        deployed = (model.train.value[rows] - y) ** 2
+    loss = "squared error" if classes is None else "Brier score"
+    return Alternatives(w, deployed, plain, weighted, recalibrated, loss, model.made_here)
+
+
+def _settings(
+    y: FloatArray, categorical: npt.NDArray[np.bool_], of_classes: bool, seed: int
+) -> dict[str, Any]:
+    return {
+        "categorical_features": categorical if categorical.any() else None,
+        # Early stopping sets rows aside by class, which needs a few of each.
+        "early_stopping": len(y) >= 500 and (not of_classes or _rarest(y) >= 20),
+        "max_leaf_nodes": 15 if len(y) < 5_000 else 31,
+        "max_iter": 150 if len(y) >= 500 else 40,
+        "random_state": seed,
+    }
+
+
+def _held_out(
+    X: FloatArray,
+    y: FloatArray,
+    weight: FloatArray | None,
+    X_test: FloatArray,
+    y_test: FloatArray,
+    n_classes: int | None,
+    settings: dict[str, Any],
+) -> FloatArray:
+    """Return the losses of rows under a model of others."""
+    if n_classes is None:
+        number = HistGradientBoostingRegressor(**settings).fit(X, y, sample_weight=weight)
+        return np.asarray((number.predict(X_test) - y_test) ** 2)
+    model = HistGradientBoostingClassifier(**settings).fit(X, y.astype(int), sample_weight=weight)
+    likely = np.zeros((len(X_test), n_classes))
+    likely[:, model.classes_] = model.predict_proba(X_test)
+    return _brier(likely, y_test)
+
+
+def _binned(X: FloatArray, categorical: npt.NDArray[np.bool_]) -> FloatArray:
+    """Put numbers into 255 bins, as boosting would: given weights, it does so itself ten times as slowly."""
+    out = X.copy()
+    for j in np.flatnonzero(~categorical):
+        known = ~np.isnan(X[:, j])
+        values = X[known, j]
+        if np.unique(values).size > 255:
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, 256)[1:-1]))
+            out[known, j] = np.searchsorted(edges, values, side="right")
+    return out
+
+
+def _rarest(y: FloatArray) -> int:
+    return int(np.unique(y, return_counts=True)[1].min())
+
+
+def _brier(proba: FloatArray, y: FloatArray) -> FloatArray:
+    """Return each row's Brier score."""
+    if proba.shape[1] == 2:
+        return np.asarray((proba[:, 1] - y) ** 2)
+    return np.asarray(np.sum((proba - np.eye(proba.shape[1])[y.astype(int)]) ** 2, axis=1))

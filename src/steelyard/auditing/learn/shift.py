@@ -1,0 +1,333 @@
+"""Do the tables differ, in which columns, and which kind of shift is it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.auditing.learn.learners import additive_classifier, boosted_classifier, domain_scorer
+from steelyard.auditing.learn.readings import Reading
+from steelyard.auditing.limits import LEVEL
+from steelyard.auditing.result import FeatureShift, Finding, Interval, ShiftKind
+from steelyard.auditing.tables import Sample, Tables
+from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
+from steelyard.evaluation import ExpectedOutcome
+from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
+from steelyard.weighting import (
+    ClassifierRatio,
+    ClassRatio,
+    em_class_ratio,
+    label_shift_ratio,
+    ratio_score,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+# A class ratio counts as changed when it is this many standard errors from one.
+_CLEAR = 2.5
+
+
+@dataclass(frozen=True)
+class Named:
+    """The kind of a shift, the readings of it that fit (the first leads), and why it is so named."""
+
+    kind: ShiftKind
+    readings: tuple[Reading, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Whether and how the tables differ, and the domain models that later steps use again."""
+
+    kind: ShiftKind
+    readings: tuple[Reading, ...]
+    auc: Interval
+    p_value: float
+    detectable_auc: float
+    features: tuple[FeatureShift, ...]
+    linear: ClassifierRatio
+    boosted: ClassifierRatio
+    why: str = ""
+    class_ratio: ClassRatio | None = None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Tell why the shift is so named."""
+        if not self.why:
+            return ()
+        changed = self.kind == "concept"
+        named = ("concept-shift", "warning") if changed else ("shift-kind", "info")
+        return (Finding(*named, self.why, step="shift"),)
+
+
+_UNMOVED = Reading("none")
+_COLUMNS = Reading("columns")
+
+
+def detect(sample: Sample, *, seed: int) -> Detected:
+    """Test for a shift, measure each column's, and name the kind."""
+    rng = as_generator(seed)
+    tables = sample.tables
+    X, X_live, categorical = tables.X, tables.X_live, tables.categorical
+    test = prequential_test(X, X_live, scorer=domain_scorer(categorical), random_state=draw_seed(rng))
+    linear = ClassifierRatio(
+        additive_classifier(categorical), max_rows=25_000, random_state=draw_seed(rng)
+    ).fit(X, X_target=X_live)
+    boosted = ClassifierRatio(
+        boosted_classifier(categorical, n_rows=len(X) + len(X_live)),
+        max_rows=50_000,
+        random_state=draw_seed(rng),
+    ).fit(X, X_target=X_live)
+    better = max((linear, boosted), key=lambda m: ratio_score(m.log_ratio_, m.log_ratio_target_))
+    auc, low, high = auc_interval(better.log_ratio_, better.log_ratio_target_)
+    features = _features(tables)
+    named = Named("none", (_UNMOVED,), "")
+    if test.p_value < LEVEL:
+        named = _name(sample, features, seed=draw_seed(rng))
+    class_ratio = named.readings[-1].class_ratio
+    if tables.y_live is not None and named.kind in ("none", "covariate", "both"):
+        like_live = np.exp(mean_one(better.log_ratio_)) if named.kind == "covariate" else None
+        moved = _relation_moved(sample, named.readings[0], like_live)
+        if moved is not None:
+            # What the classes' shares alone explained is not believed any more.
+            readings = named.readings if named.kind == "none" else (_COLUMNS,)
+            named = Named("concept", readings, moved)
+    return Detected(
+        named.kind,
+        named.readings,
+        Interval(auc, low, high),
+        test.p_value,
+        test.detectable_auc,
+        features,
+        linear,
+        boosted,
+        named.why,
+        class_ratio,
+    )
+
+
+def _features(tables: Tables, sample_weight: FloatArray | None = None) -> tuple[FeatureShift, ...]:
+    measured = [
+        column_shift(
+            tables.X[:, j], tables.X_live[:, j], categorical=bool(is_code), sample_weight=sample_weight
+        )
+        for j, is_code in enumerate(tables.categorical)
+    ]
+    adjusted = benjamini_hochberg([p for _, p in measured])
+    rows = [
+        FeatureShift(f.name, effect, float(p))
+        for f, (effect, _), p in zip(tables.features, measured, adjusted)
+    ]
+    return tuple(sorted(rows, key=lambda r: -r.effect))
+
+
+def _name(sample: Sample, features: tuple[FeatureShift, ...], *, seed: int) -> Named:
+    """Name a shift that was found, by which restricted explanation leaves nothing unexplained.
+
+    Label shift and label shift with a few moved columns make predictions that
+    unlabelled data can refute; covariate shift does not, so it is what remains.
+    """
+    tables = sample.tables
+    if tables.classes is None:
+        return Named(
+            "covariate",
+            (_COLUMNS,),
+            "Covariate shift is assumed: without labels, a change in the relation between a number "
+            "and its features cannot be seen.",
+        )
+    codes = tables.y.astype(np.int64)
+    known = _labelled_ratio(tables, codes)
+    ratio = known or _fitted_ratio(sample.expected, codes, seed)
+    everything = tuple(range(tables.X.shape[1]))
+    if _differs(ratio) and _explains(tables, ratio, everything, seed):
+        return Named(
+            "label",
+            (Reading("classes", ratio),),
+            "Once TRAIN's classes are reweighted to the shares that LIVE seems to have, a classifier "
+            "cannot tell the tables apart: the shares of the classes changed, and nothing else shows.",
+        )
+    moved = _beyond_classes(tables, ratio)
+    if 0 < len(moved) <= tables.X.shape[1] // 2:
+        rest = tuple(j for j in everything if j not in moved)
+        partial = known or _partial_ratio(tables, rest, seed)
+        if _differs(partial) and _explains(tables, partial, rest, seed):
+            names = ", ".join(tables.features[j].name for j in moved)
+            if not _columns_explain(tables, moved, rest, seed):
+                return _both_or_not(known is not None, Reading("classes and columns", partial, moved), names)
+    return Named(
+        "covariate",
+        (_COLUMNS,),
+        "A change in the classes' shares does not explain how LIVE differs; the relation between "
+        "target and features is assumed to hold, which only labels could test.",
+    )
+
+
+def _labelled_ratio(tables: Tables, codes: npt.NDArray[np.int64]) -> ClassRatio | None:
+    """Return the classes' ratio by LIVE's labels, where they are."""
+    if tables.y_live is None:
+        return None
+    k = tables.n_classes or 0
+    prior = np.bincount(codes, minlength=k) / len(codes)
+    live = np.bincount(tables.y_live.astype(np.int64), minlength=k)
+    share = live / live.sum()
+    spread = np.diag(share * (1 - share)) / live.sum() / prior**2
+    return ClassRatio(share / prior, spread, prior)
+
+
+def _fitted_ratio(expected: ExpectedOutcome, codes: npt.NDArray[np.int64], seed: int) -> ClassRatio:
+    """Estimate the class ratio; a jackknife over folds adds the error of the posteriors to its covariance."""
+    ratio = label_shift_ratio(expected.source, codes, expected.target, random_state=seed)
+    by_fold = np.array([em_class_ratio(part, ratio.prior) for part in expected.by_fold])
+    deviation = by_fold - by_fold.mean(axis=0)
+    k = len(by_fold)
+    return replace(ratio, covariance=ratio.covariance + (k - 1) / k * deviation.T @ deviation)
+
+
+def _both_or_not(has_labels: bool, reading: Reading, names: str) -> Named:
+    """Say "both" only with labels: without them the same tables also arise from covariate shift."""
+    if has_labels:
+        text = f"The shares of the classes changed and, besides, {names}: neither alone explains LIVE."
+        return Named("both", (reading,), text)
+    text = (
+        "Two readings fit: the relation of target and columns holds and several columns moved, or the "
+        f"shares of the classes changed and, besides, {names}. Only labels can tell; intervals cover both "
+        "readings, the value is that of the first."
+    )
+    return Named("cannot tell", (_COLUMNS, reading), text)
+
+
+def _differs(ratio: ClassRatio) -> bool:
+    error = np.sqrt(np.maximum(np.diag(ratio.covariance), 1e-12))
+    return bool(np.max(np.abs(ratio.ratio - 1) / error) > _CLEAR)
+
+
+def _explains(tables: Tables, ratio: ClassRatio, columns: tuple[int, ...], seed: int) -> bool:
+    """Whether class-reweighted TRAIN and LIVE look alike in the columns."""
+    chosen = list(columns)
+    weight = ratio.ratio[tables.y.astype(np.int64)]
+    test = prequential_test(
+        tables.X[:, chosen],
+        tables.X_live[:, chosen],
+        scorer=domain_scorer(tables.categorical[chosen]),
+        sample_weight=np.maximum(weight, 1e-6),
+        random_state=seed,
+    )
+    return test.p_value >= LEVEL
+
+
+def _beyond_classes(tables: Tables, ratio: ClassRatio) -> tuple[int, ...]:
+    """Return the columns that moved more than the classes' shares account for."""
+    weight = np.maximum(ratio.ratio[tables.y.astype(np.int64)], 1e-6)
+    names = {r.name for r in _features(tables, weight) if r.p_adjusted < LEVEL and r.effect > 0.02}
+    return tuple(j for j, f in enumerate(tables.features) if f.name in names)
+
+
+def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> ClassRatio:
+    """Estimate the class ratio from some of the columns only."""
+    from steelyard.weighting import LabelShiftEM
+
+    chosen = list(columns)
+    learner = boosted_classifier(tables.categorical[chosen], n_rows=len(tables.X), seed=seed)
+    weigh = LabelShiftEM(learner, random_state=seed)
+    return weigh.fit(tables.X[:, chosen], tables.y, X_target=tables.X_live[:, chosen]).class_ratio_
+
+
+def _columns_explain(tables: Tables, moved: tuple[int, ...], rest: tuple[int, ...], seed: int) -> bool:
+    """Whether weights on the moved columns alone also balance the rest."""
+    a, b = tables.X[:, list(moved)], tables.X_live[:, list(moved)]
+    learner = additive_classifier(tables.categorical[list(moved)])
+    weight = ClassifierRatio(learner, max_rows=20_000, random_state=seed).fit(a, X_target=b).weights()
+    test = prequential_test(
+        tables.X[:, list(rest)],
+        tables.X_live[:, list(rest)],
+        scorer=domain_scorer(tables.categorical[list(rest)]),
+        sample_weight=weight,
+        random_state=seed,
+    )
+    return test.p_value >= LEVEL
+
+
+def _relation_moved(sample: Sample, reading: Reading, weights: FloatArray | None) -> str | None:
+    """Return a sentence if LIVE's labels depart from what TRAIN's relation predicts, else None.
+
+    In cells (quarters of the expected outcome, quarters or categories of each
+    column) the mean of outcome less expectation is compared between LIVE and
+    TRAIN's held-out rows, weighted to be like LIVE's: where the columns moved,
+    a model that is a little wrong is wrong by another amount on other rows,
+    though the relation is the same. Bonferroni's correction over the cells.
+    """
+    from scipy.stats import norm
+
+    tables = sample.tables
+    (residual, level), (residual_live, level_live) = _against_expected(sample, reading)
+    cells = list(_cells(level, level_live, "the expected outcome", None))
+    for j, feature in enumerate(tables.features):
+        cells += list(_cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories))
+    found = []
+    w = np.ones(len(residual)) if weights is None else weights
+    for name, here, there in cells:
+        a, b = residual[here], residual_live[there]
+        if here.sum() < 30 or effective_sample_size(w[here]) < 30 or len(b) < 30:
+            continue
+        share = w[here] / w[here].sum()
+        mean = float(share @ a)
+        error = float(np.sqrt(share**2 @ (a - mean) ** 2 + b.var() / len(b)))
+        if error > 0:
+            gap = float(b.mean()) - mean
+            found.append((2 * float(norm.sf(abs(gap) / error)), gap, name))
+    if not found:
+        return None
+    p, gap, name = min(found)
+    # A model of the outcome that is slightly off shows in huge tables; half a percentage point
+    # of the outcome's spread is no change of the relation.
+    scale = float(np.std(tables.y))
+    if p * len(found) >= LEVEL / 5 or abs(gap) < 0.02 * scale:
+        return None
+    what = f"'{tables.target}'"
+    if tables.classes is not None:
+        what = f"the share of {what} = {tables.classes[-1]}"
+    return (
+        f"LIVE's labels refute TRAIN's relation: where {name}, {what} is {abs(gap):.3g} "
+        f"{'above' if gap > 0 else 'below'} what TRAIN's rows say for such rows "
+        f"(p = {min(1.0, p * len(found)):.1g}, corrected for {len(found)} places looked at)."
+    )
+
+
+def _against_expected(
+    sample: Sample, reading: Reading
+) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+    """Return, for both sides, outcome less expectation by row, and the expectation."""
+    tables, model = sample.tables, sample.model
+    source, target = sample.expected.source, reading.correct(sample.expected.target)
+    sides = []
+    for y, expected, outputs in ((tables.y, source, model.train), (tables.y_live, target, model.live)):
+        if outputs.value is not None:
+            level = expected[:, 1] + outputs.value
+            sides.append((np.asarray(y - level), level))
+        else:
+            # Of two classes the positive one, of more the last.
+            level = expected[:, -1]
+            sides.append((np.asarray((y == expected.shape[1] - 1) - level), level))
+    return sides[0], sides[1]
+
+
+def _cells(
+    a: FloatArray, b: FloatArray, name: str, categories: tuple[str, ...] | None
+) -> list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    if categories is not None:
+        return [(f"{name} is {text}", a == code, b == code) for code, text in enumerate(categories[:12])]
+    edges = np.unique(np.nanquantile(a, [0.25, 0.5, 0.75])) if not np.isnan(a).all() else np.zeros(0)
+    bounds = [-np.inf, *edges.tolist(), np.inf]
+    return [
+        (f"{name} is {_range(low, high)}", (a > low) & (a <= high), (b > low) & (b <= high))
+        for low, high in pairwise(bounds)
+    ]
+
+
+def _range(low: float, high: float) -> str:
+    if low == -np.inf:
+        return f"at most {high:.3g}" if high < np.inf else "known"
+    return f"above {low:.3g}" if high == np.inf else f"between {low:.3g} and {high:.3g}"

@@ -1,0 +1,463 @@
+"""The first step: two tables in any common form become the arrays that the later steps share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from steelyard.auditing.profiles.reference import ReferenceColumn
+from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
+from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.sources import load
+from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
+from steelyard.auditing.reading.triage import Verdict, judge_column, unusable
+from steelyard.auditing.result import ColumnNote, Finding
+from steelyard.auditing.tables import Feature, GivenOutput, Tables
+from steelyard.errors import InputError
+
+MIN_ROWS = 50
+
+
+def read_tables(
+    train: Any,
+    live: Any,
+    *,
+    target: str,
+    proba: str | Sequence[str] = (),
+    prediction: str | None = None,
+    labels: Any = None,
+    time: str | None = None,
+    exclude: str | Sequence[str] = (),
+    positive: Any = None,
+    columns: Sequence[ReferenceColumn] = (),
+    faults: Sequence[str] = (),
+) -> Tables:
+    """Read both tables, look them over, and encode what the steps use.
+
+    Parameters
+    ----------
+    train, live : path, or pandas, Polars or Arrow table
+        CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob.
+    target : str
+        The column of TRAIN to predict. In LIVE it is ignored unless ``labels`` names it.
+    proba, prediction : str or sequence of str, optional
+        Columns of both tables that hold the deployed model's output.
+    labels : str, Path or array, optional
+        The labels of LIVE: one of its columns, a file of one column (or with a column named
+        like the target), or the values themselves, one a row.
+    time : str, optional
+        The column of LIVE that holds the time, which is no feature.
+    exclude : str or sequence of str
+        Columns to leave out.
+    positive : object, optional
+        The positive one of two classes.
+    columns : sequence of ReferenceColumn
+        Where TRAIN is the sample of a profile: all columns that TRAIN had. Those of which the profile
+        keeps no values are left out of LIVE as well.
+    faults : sequence of str
+        What is known to be wrong already.
+
+    Returns
+    -------
+    Tables
+
+    Raises
+    ------
+    InputError
+        With every fault that was found.
+
+    Notes
+    -----
+    Time and memory O((n + n_live) d).
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> train = pl.DataFrame({"x": [0.1, 0.7, 0.4, 0.9] * 25, "y": [0, 1, 0, 1] * 25})
+    >>> tables = read_tables(train, train.select("x"), target="y")
+    >>> tables.X.shape, tables.task, tables.classes
+    ((100, 1), 'binary', (0, 1))
+    """
+    proba = (proba,) if isinstance(proba, str) else tuple(proba)
+    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    told = list(faults)
+    frame, frame_live = load(train, "TRAIN", told), load(live, "LIVE", told)
+    if frame is None or frame_live is None:
+        raise InputError(told)
+    withheld = tuple(column for column in columns if column.name not in frame.columns)
+    # TRAIN had these columns: in LIVE they are left out like there, and are nothing new.
+    meant = {time, labels if isinstance(labels, str) else None}
+    hidden = [c.name for c in withheld if c.name in frame_live.columns and c.name not in meant]
+    reading = _Reading(frame, frame_live, target, proba, prediction, time, (*exclude, *hidden), told)
+    reading.check_columns(labels)
+    decided = reading.read_target(positive)
+    y_live = reading.read_live_labels(labels, decided)
+    given = reading.read_outputs(decided)
+    X, X_live, features = reading.encode_features()
+    reading.check_rows()
+    if told or decided is None:
+        raise InputError(told)
+    notes, of_withheld = _with_withheld(reading.notes, columns, frame_live)
+    return Tables(
+        X=X,
+        X_live=X_live,
+        features=features,
+        y=decided.y,
+        task=decided.task,
+        classes=decided.classes,
+        target=target,
+        frame=reading.frame,
+        frame_live=reading.frame_live,
+        kept=reading.train_rows,
+        y_live=y_live,
+        given=given,
+        excluded=(*exclude, *hidden),
+        notes=notes,
+        findings=(*decided.findings, *reading.findings, *of_withheld),
+        column_findings=reading.judged,
+    )
+
+
+def _with_withheld(
+    notes: Sequence[ColumnNote], columns: Sequence[ReferenceColumn], live: pl.DataFrame
+) -> tuple[tuple[ColumnNote, ...], tuple[Finding, ...]]:
+    """Return the notes in the order of a profile's columns, with those of which it keeps no values."""
+    known = {note.name: note for note in notes}
+    told: list[Finding] = []
+    ordered: list[ColumnNote] = []
+    for column in columns:
+        note = known.pop(column.name, None)
+        if note is None:
+            note = _left_out(column, live)
+            if column.finding is not None and note.missing_live is not None:
+                told.append(column.finding)
+        ordered.append(note)
+    return (*ordered, *known.values()), tuple(told)
+
+
+def _left_out(column: ReferenceColumn, live: pl.DataFrame) -> ColumnNote:
+    """Note a column of which the profile holds no values."""
+    missing: float | None = None
+    distinct: int | None = None
+    issues = column.issues or ("excluded",)
+    if column.name in live.columns:
+        series = live[column.name]
+        missing, distinct = series.null_count() / max(series.len(), 1), series.drop_nulls().n_unique()
+        both = align(column.name, series, series)
+        if "excluded" not in issues and both.fault is None and both.kind != "absent":
+            profile = _profile(both.kind, both.train)
+            missing, distinct = profile.missing_rate, profile.distinct
+    elif "excluded" not in issues:
+        issues = (*issues, "missing in LIVE")
+    return ColumnNote(
+        column.name, column.kind, "dropped", column.missing, missing, column.distinct, distinct, issues
+    )
+
+
+def label_series(labels: Any, target: str, faults: list[str]) -> pl.Series | None:
+    """Read labels that are no column of LIVE: a file or table of one column, or the values themselves."""
+    if not isinstance(labels, (str, Path)):
+        if hasattr(labels, "columns") or hasattr(labels, "collect_schema"):
+            frame = load(labels, "labels", faults)
+            return None if frame is None else _only_column(frame, target, faults)
+        return pl.Series("labels", np.asarray(labels).tolist(), strict=False)
+    if not Path(labels).suffix and not Path(labels).exists():
+        faults.append(f"labels '{labels}' are neither a column of LIVE nor a file; check the name")
+        return None
+    frame = load(labels, "labels", faults)
+    return None if frame is None else _only_column(frame, target, faults)
+
+
+def _only_column(frame: pl.DataFrame, target: str, faults: list[str]) -> pl.Series | None:
+    if target in frame.columns:
+        return frame[target]
+    if frame.width == 1:
+        return frame.to_series()
+    faults.append(
+        f"labels: {frame.width} columns ({_columns(frame.columns)}) and none is named "
+        f"'{target}'; give one column"
+    )
+    return None
+
+
+@dataclass
+class _Reading:
+    """The tables while they are being read, and what has been found so far."""
+
+    frame: pl.DataFrame
+    frame_live: pl.DataFrame
+    target: str
+    proba: tuple[str, ...]
+    prediction: str | None
+    time: str | None
+    exclude: tuple[str, ...]
+    faults: list[str]
+    label_column: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    notes: list[ColumnNote] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.train_rows: npt.NDArray[np.int64] = np.arange(self.frame.height)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.proba if self.prediction is None else (*self.proba, self.prediction)
+
+    def check_columns(self, labels: Any) -> None:
+        """See that the columns named by the caller are there, and mean one thing each."""
+        here, there = self.frame.columns, self.frame_live.columns
+        if self.target not in here:
+            self.faults.append(
+                f"target '{self.target}' is not a column of TRAIN ({_columns(here)}); check the name"
+            )
+        for name in self.outputs:
+            lacking = [side for side, names in (("TRAIN", here), ("LIVE", there)) if name not in names]
+            if lacking:
+                self.faults.append(
+                    f"output column '{name}' is missing in {' and '.join(lacking)}; the model's "
+                    "output is needed in both"
+                )
+        if self.time is not None and self.time not in there:
+            self.faults.append(
+                f"time column '{self.time}' is not a column of LIVE ({_columns(there)}); check the name"
+            )
+        for name in self.exclude:
+            if name not in here and name not in there:
+                self.faults.append(f"excluded column '{name}' is in neither table; check the name")
+        if self.target in (*self.outputs, self.time):
+            self.faults.append(
+                f"column '{self.target}' is the target and cannot be the model's output or the time as well"
+            )
+        if isinstance(labels, str) and labels in there:
+            self.label_column = labels
+
+    def read_target(self, positive: Any) -> Target | None:
+        """Encode the target and leave out the rows of TRAIN that lack it."""
+        if self.target not in self.frame.columns:
+            return None
+        column = self.frame[self.target]
+        if column.dtype.is_float():
+            column = column.fill_nan(None)
+        known = column.is_not_null()
+        if not known.any():
+            self.faults.append(
+                f"target '{self.target}' is missing in every row of TRAIN; give a labelled table"
+            )
+            return None
+        if column.null_count():
+            self.train_rows = np.flatnonzero(known.to_numpy())
+            self.frame = self.frame.filter(known)
+        return read_target(
+            column.filter(known), positive=positive, amounts=self._predicts_amounts(), faults=self.faults
+        )
+
+    def _predicts_amounts(self) -> bool:
+        """Whether the deployed model's predictions are numbers with fractions, as no class would be."""
+        if self.prediction is None or self.prediction not in self.frame.columns:
+            return False
+        column, target = self.frame[self.prediction], self.frame[self.target]
+        if not column.dtype.is_float() or not target.dtype.is_numeric():
+            return False
+        values = column.fill_nan(None).drop_nulls()
+        known = set(target.cast(pl.Float64).to_list())
+        return bool((values != values.round()).any()) and not set(values.to_list()) <= known
+
+    def read_live_labels(self, labels: Any, decided: Target | None) -> npt.NDArray[np.float64] | None:
+        """Read the labels of LIVE, wherever they are."""
+        if labels is None:
+            if (
+                self.target in self.frame_live.columns
+                and self.frame_live[self.target].null_count() < self.frame_live.height
+            ):
+                text = (
+                    f"LIVE has the target column '{self.target}' too; it was not looked at. "
+                    f"Name it as the labels to have the estimates scored."
+                )
+                self.findings.append(Finding("labels-unused", "info", text))
+            return None
+        column = self._label_series(labels)
+        if column is None:
+            return None
+        if column.len() != self.frame_live.height:
+            self.faults.append(
+                f"labels: {column.len()} values for {self.frame_live.height} rows of LIVE; give one a "
+                "row, in the same order"
+            )
+            return None
+        return read_labels(column, decided, "labels", self.faults) if decided is not None else None
+
+    def _label_series(self, labels: Any) -> pl.Series | None:
+        if self.label_column is not None:
+            return self.frame_live[self.label_column]
+        return label_series(labels, self.target, self.faults)
+
+    def read_outputs(self, decided: Target | None) -> GivenOutput | None:
+        """Read the deployed model's output on both sides."""
+        sides = ((self.frame, "TRAIN"), (self.frame_live, "LIVE"))
+        present = all(name in frame.columns for name in self.outputs for frame, _ in sides)
+        if decided is None or not self.outputs or not present:
+            return None
+        read = [
+            read_output(
+                frame, side, decided, proba=self.proba, prediction=self.prediction, faults=self.faults
+            )
+            for frame, side in sides
+        ]
+        if read[0] is None or read[1] is None:
+            return None
+        deployed = OutputColumns(decided.without_values(), self.proba, self.prediction)
+        return GivenOutput(read[0].labelled(), read[1].labelled(), deployed)
+
+    def encode_features(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[Feature, ...]]:
+        """Judge every column, note it, and encode those that stay."""
+        columns, columns_live, features = [], [], []
+        for name in self.frame.columns:
+            role = self._role(name)
+            if role != "feature":
+                self._note(name, role)
+            elif name not in self.frame_live.columns:
+                self._judge_lacking(name)
+            else:
+                aligned = align(name, self.frame[name], self.frame_live[name])
+                verdict = self._judge(name, aligned)
+                if verdict is None or verdict.dropped:
+                    continue
+                feature, x, x_live = _encode(name, aligned)
+                features.append(feature)
+                columns.append(x)
+                columns_live.append(x_live)
+        self._tell_extra_columns()
+        if not features and not self.faults:
+            self.faults.append(
+                "no column is left to compare: all are constant, identifiers or excluded; give more columns"
+            )
+        stack = [np.column_stack(c) if c else np.empty((0, 0)) for c in (columns, columns_live)]
+        return stack[0], stack[1], tuple(features)
+
+    def _role(self, name: str) -> Literal["feature", "target", "output", "time", "dropped"]:
+        if name == self.target:
+            return "target"
+        if name in self.outputs:
+            return "output"
+        if name == self.time:
+            return "time"
+        return "dropped" if name in self.exclude or name == self.label_column else "feature"
+
+    def _judge_lacking(self, name: str) -> None:
+        """Judge a column that LIVE lacks: no harm if it would have been left out anyway."""
+        alone = align(name, self.frame[name], self.frame[name])
+        if alone.fault is None and alone.kind != "absent":
+            profile = _profile(alone.kind, alone.train)
+            verdict = judge_column(name, profile, profile, kind=alone.kind)
+            if verdict.dropped:
+                self.notes.append(_noted(name, verdict, profile, None, "dropped"))
+                return
+        self.faults.append(
+            f"column '{name}' of TRAIN is missing in LIVE; add it, or exclude it if the model does not use it"
+        )
+
+    def _judge(self, name: str, aligned: Aligned) -> Verdict | None:
+        if aligned.fault is not None:
+            self.faults.append(aligned.fault)
+            return None
+        if aligned.kind == "absent":
+            text = f"Column '{name}' has no value in either table: left out."
+            empty = Finding("empty-column", "info", text)
+            self.findings.append(empty)
+            self.judged[name] = (empty,)
+            self.notes.append(ColumnNote(name, "absent", "dropped", 1.0, 1.0, 0, 0, ("empty",)))
+            return None
+        profile, live = _profile(aligned.kind, aligned.train), _profile(aligned.kind, aligned.live)
+        for side, one in (("TRAIN", profile), ("LIVE", live)):
+            fault = unusable(name, side, one)
+            if fault is not None:
+                self.faults.append(fault)
+        verdict = judge_column(name, profile, live, kind=aligned.kind)
+        self.findings += aligned.findings
+        self.judged[name] = verdict.findings
+        if verdict.dropped:
+            self.findings += verdict.findings
+        role: Literal["feature", "dropped"] = "dropped" if verdict.dropped else "feature"
+        self.notes.append(_noted(name, verdict, profile, live, role, aligned.issues))
+        return verdict
+
+    def _note(self, name: str, role: Literal["feature", "target", "output", "time", "dropped"]) -> None:
+        sides = [frame[name] if name in frame.columns else None for frame in (self.frame, self.frame_live)]
+        if name == self.target and self.label_column != name:
+            sides[1] = None
+        first = next(side for side in sides if side is not None)
+        kind: Literal["number", "category", "date"] = (
+            "number" if first.dtype.is_numeric() else "date" if first.dtype.is_temporal() else "category"
+        )
+        missing = [None if s is None else s.null_count() / max(s.len(), 1) for s in sides]
+        distinct = [None if s is None else s.drop_nulls().n_unique() for s in sides]
+        issues: tuple[str, ...] = ()
+        if name in self.exclude:
+            issues = ("excluded",)
+        elif role == "dropped":
+            issues = ("labels",) if name == self.label_column else ("missing in TRAIN",)
+        self.notes.append(
+            ColumnNote(name, kind, role, missing[0], missing[1], distinct[0], distinct[1], issues)
+        )
+
+    def _tell_extra_columns(self) -> None:
+        known = {*self.frame.columns, self.target, self.label_column, *self.exclude, self.time}
+        extra = [name for name in self.frame_live.columns if name not in known]
+        for name in extra:
+            self._note(name, "dropped")
+        if (
+            self.time is not None
+            and self.time in self.frame_live.columns
+            and self.time not in self.frame.columns
+        ):
+            self._note(self.time, "time")
+        if extra:
+            text = f"LIVE has columns that TRAIN lacks ({_columns(extra)}): left out."
+            self.findings.append(Finding("extra-column", "info", text))
+
+    def check_rows(self) -> None:
+        """See that there are rows enough to say anything."""
+        for side, rows in (("TRAIN", self.frame.height), ("LIVE", self.frame_live.height)):
+            if rows < MIN_ROWS:
+                self.faults.append(
+                    f"{side} has {rows} usable rows; at least {MIN_ROWS} are needed to say anything"
+                )
+
+
+def _profile(kind: str, series: pl.Series) -> ColumnProfile:
+    return ColumnProfile("category" if kind == "category" else "number").update(series)
+
+
+def _noted(
+    name: str,
+    verdict: Verdict,
+    train: ColumnProfile,
+    live: ColumnProfile | None,
+    role: Literal["feature", "dropped"],
+    issues: tuple[str, ...] = (),
+) -> ColumnNote:
+    missing = live.missing_rate if live else None
+    distinct = live.distinct if live else None
+    issues = (*issues, *verdict.issues, *(() if live else ("missing in LIVE",)))
+    return ColumnNote(name, verdict.kind, role, train.missing_rate, missing, train.distinct, distinct, issues)
+
+
+def _encode(name: str, aligned: Aligned) -> tuple[Feature, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if aligned.kind != "category":
+        x, x_live = (s.fill_nan(None).to_numpy().astype(np.float64) for s in (aligned.train, aligned.live))
+        return Feature(name, kind=aligned.kind), x, x_live
+    categories = category_order(counts(aligned.train), counts(aligned.live))
+    feature = Feature(name, categories, "category", aligned.flags)
+    return feature, encode(aligned.train, categories), encode(aligned.live, categories)
+
+
+def _columns(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

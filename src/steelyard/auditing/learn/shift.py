@@ -58,9 +58,9 @@ class Detected:
         """Tell why the shift is so named."""
         if not self.why:
             return ()
-        changed = self.kind == "concept"
-        named = ("concept-shift", "warning") if changed else ("shift-kind", "info")
-        return (Finding(*named, self.why, step="shift"),)
+        if self.kind == "concept":
+            return (Finding("concept-shift", "warning", self.why, step="shift"),)
+        return (Finding("shift-kind", "info", self.why, step="shift"),)
 
 
 _UNMOVED = Reading("none")
@@ -90,7 +90,7 @@ def detect(sample: Sample, *, seed: int) -> Detected:
     class_ratio = named.readings[-1].class_ratio
     if tables.y_live is not None and named.kind in ("none", "covariate", "both"):
         like_live = np.exp(mean_one(better.log_ratio_)) if named.kind == "covariate" else None
-        moved = _relation_moved(sample, named.readings[0], like_live)
+        moved = _relation_moved(sample, tables.y_live, named.readings[0], like_live)
         if moved is not None:
             # What the classes' shares alone explained is not believed any more.
             readings = named.readings if named.kind == "none" else (_COLUMNS,)
@@ -250,7 +250,9 @@ def _columns_explain(tables: Tables, moved: tuple[int, ...], rest: tuple[int, ..
     return test.p_value >= LEVEL
 
 
-def _relation_moved(sample: Sample, reading: Reading, weights: FloatArray | None) -> str | None:
+def _relation_moved(
+    sample: Sample, y_live: FloatArray, reading: Reading, weights: FloatArray | None
+) -> str | None:
     """Return a sentence if LIVE's labels depart from what TRAIN's relation predicts, else None.
 
     In cells (quarters of the expected outcome, quarters or categories of each
@@ -262,7 +264,7 @@ def _relation_moved(sample: Sample, reading: Reading, weights: FloatArray | None
     from scipy.stats import norm
 
     tables = sample.tables
-    (residual, level), (residual_live, level_live) = _against_expected(sample, reading)
+    (residual, level), (residual_live, level_live) = _against_expected(sample, y_live, reading)
     cells = list(_cells(level, level_live, "the expected outcome", None))
     for j, feature in enumerate(tables.features):
         cells += list(_cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories))
@@ -297,13 +299,13 @@ def _relation_moved(sample: Sample, reading: Reading, weights: FloatArray | None
 
 
 def _against_expected(
-    sample: Sample, reading: Reading
+    sample: Sample, y_live: FloatArray, reading: Reading
 ) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
     """Return, for both sides, outcome less expectation by row, and the expectation."""
     tables, model = sample.tables, sample.model
     source, target = sample.expected.source, reading.correct(sample.expected.target)
     sides = []
-    for y, expected, outputs in ((tables.y, source, model.train), (tables.y_live, target, model.live)):
+    for y, expected, outputs in ((tables.y, source, model.train), (y_live, target, model.live)):
         if outputs.value is not None:
             level = expected[:, 1] + outputs.value
             sides.append((np.asarray(y - level), level))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import joblib
 from threadpoolctl import threadpool_limits
 
+from steelyard.auditing.learn.asked import check_weighting
 from steelyard.auditing.parts.engine import Engine
 from steelyard.auditing.parts.spool import Temporary
 from steelyard.auditing.profiles.reference import Reference
@@ -88,6 +89,7 @@ def ask(
         cannot be meant.
     """
     check_level(alpha)
+    check_weighting(rest["weighting"])
     proba = (proba,) if isinstance(proba, str) else tuple(proba)
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     named = {"target": target, "proba": proba, "prediction": prediction, "positive": rest["positive"]}

@@ -87,8 +87,8 @@ def _ratio_variance(metric: Metric, live: Outputs, expected: ExpectedOutcome, re
     """Return the variance from the error of the class ratio, through the plug-in value's derivative."""
     if reading.class_ratio is None:
         return 0.0
-    ratio = reading.class_ratio
-    values, vectors = np.linalg.eigh(np.nan_to_num(ratio.covariance))
+    ratio = reading.by_class
+    values, vectors = np.linalg.eigh(np.nan_to_num(reading.class_ratio.covariance))
     variance = 0.0
     for value, vector in zip(values, vectors.T):
         if value <= 1e-12:
@@ -99,7 +99,7 @@ def _ratio_variance(metric: Metric, live: Outputs, expected: ExpectedOutcome, re
             plug_in(
                 metric,
                 live,
-                shift_posterior(expected.target, np.maximum(1 + sign * step / ratio.ratio, 1e-3)),
+                shift_posterior(expected.target, np.maximum(1 + sign * step / ratio, 1e-3)),
             )
             for sign in (-1.0, 1.0)
         ]

@@ -8,21 +8,21 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from steelyard.auditing.learn.learners import additive_classifier, boosted_classifier, domain_scorer
+from steelyard.auditing.learn.learners import boosted_classifier, domain_scorer
 from steelyard.auditing.learn.readings import Reading
 from steelyard.auditing.limits import LEVEL
 from steelyard.auditing.result import FeatureShift, Finding, Interval, ShiftKind
 from steelyard.auditing.tables import Sample, Tables
 from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
 from steelyard.evaluation import ExpectedOutcome
-from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
+from steelyard.numerics import as_generator, draw_seed, effective_sample_size
 from steelyard.weighting import (
-    ClassifierRatio,
     ClassRatio,
     em_class_ratio,
     label_shift_ratio,
     ratio_score,
 )
+from steelyard.weighting.study import DomainStudy
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Detected:
-    """Whether and how the tables differ, and the domain models that later steps use again."""
+    """Whether and how the tables differ, and the study of that which later steps ask again."""
 
     kind: ShiftKind
     readings: tuple[Reading, ...]
@@ -49,8 +49,7 @@ class Detected:
     p_value: float
     detectable_auc: float
     features: tuple[FeatureShift, ...]
-    linear: ClassifierRatio
-    boosted: ClassifierRatio
+    study: DomainStudy
     why: str = ""
     class_ratio: ClassRatio | None = None
 
@@ -72,24 +71,21 @@ def detect(sample: Sample, *, seed: int) -> Detected:
     rng = as_generator(seed)
     tables = sample.tables
     X, X_live, categorical = tables.X, tables.X_live, tables.categorical
+    # Its level is exact because its models have seen no row that they score, so it has models of its own.
     test = prequential_test(X, X_live, scorer=domain_scorer(categorical), random_state=draw_seed(rng))
-    linear = ClassifierRatio(
-        additive_classifier(categorical), max_rows=25_000, random_state=draw_seed(rng)
-    ).fit(X, X_target=X_live)
-    boosted = ClassifierRatio(
-        boosted_classifier(categorical, n_rows=len(X) + len(X_live)),
-        max_rows=50_000,
-        random_state=draw_seed(rng),
-    ).fit(X, X_target=X_live)
-    better = max((linear, boosted), key=lambda m: ratio_score(m.log_ratio_, m.log_ratio_target_))
-    auc, low, high = auc_interval(better.log_ratio_, better.log_ratio_target_)
+    study = DomainStudy(X, X_live, categorical=categorical, random_state=draw_seed(rng))
+    shifted = test.p_value < LEVEL
+    # Where nothing moved the best ratio is a constant, which would tell nobody how little can be seen.
+    ratios = (study.auto() if shifted else study.learn("additive"), study.learn("boosted"))
+    better = max(ratios, key=lambda ratio: ratio_score(ratio.source, ratio.target))
+    auc, low, high = auc_interval(better.source, better.target)
     features = _features(tables)
     named = Named("none", (_UNMOVED,), "")
-    if test.p_value < LEVEL:
-        named = _name(sample, features, seed=draw_seed(rng))
+    if shifted:
+        named = _name(sample, study, features, seed=draw_seed(rng))
     class_ratio = named.readings[-1].class_ratio
     if tables.y_live is not None and named.kind in ("none", "covariate", "both"):
-        like_live = np.exp(mean_one(better.log_ratio_)) if named.kind == "covariate" else None
+        like_live = np.exp(better.source) if named.kind == "covariate" else None
         moved = _relation_moved(sample, tables.y_live, named.readings[0], like_live)
         if moved is not None:
             # What the classes' shares alone explained is not believed any more.
@@ -102,8 +98,7 @@ def detect(sample: Sample, *, seed: int) -> Detected:
         test.p_value,
         test.detectable_auc,
         features,
-        linear,
-        boosted,
+        study,
         named.why,
         class_ratio,
     )
@@ -124,7 +119,9 @@ def _features(tables: Tables, sample_weight: FloatArray | None = None) -> tuple[
     return tuple(sorted(rows, key=lambda r: -r.effect))
 
 
-def _name(sample: Sample, features: tuple[FeatureShift, ...], *, seed: int) -> Named:
+def _name(
+    sample: Sample, study: DomainStudy, features: tuple[FeatureShift, ...], *, seed: int
+) -> Named:
     """Name a shift that was found, by which restricted explanation leaves nothing unexplained.
 
     Label shift and label shift with a few moved columns make predictions that
@@ -155,7 +152,7 @@ def _name(sample: Sample, features: tuple[FeatureShift, ...], *, seed: int) -> N
         partial = known or _partial_ratio(tables, rest, seed)
         if _differs(partial) and _explains(tables, partial, rest, seed):
             names = ", ".join(tables.features[j].name for j in moved)
-            if not _columns_explain(tables, moved, rest, seed):
+            if not _columns_explain(tables, study, moved, rest, seed):
                 return _both_or_not(known is not None, Reading("classes and columns", partial, moved), names)
     return Named(
         "covariate",
@@ -235,11 +232,11 @@ def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> Class
     return weigh.fit(tables.X[:, chosen], tables.y, X_target=tables.X_live[:, chosen]).class_ratio_
 
 
-def _columns_explain(tables: Tables, moved: tuple[int, ...], rest: tuple[int, ...], seed: int) -> bool:
+def _columns_explain(
+    tables: Tables, study: DomainStudy, moved: tuple[int, ...], rest: tuple[int, ...], seed: int
+) -> bool:
     """Whether weights on the moved columns alone also balance the rest."""
-    a, b = tables.X[:, list(moved)], tables.X_live[:, list(moved)]
-    learner = additive_classifier(tables.categorical[list(moved)])
-    weight = ClassifierRatio(learner, max_rows=20_000, random_state=seed).fit(a, X_target=b).weights()
+    weight = np.exp(study.learn("additive", columns=moved).source)
     test = prequential_test(
         tables.X[:, list(rest)],
         tables.X_live[:, list(rest)],

@@ -9,22 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steelyard.auditing.learn.learners import additive_classifier
+from steelyard.auditing.learn.asked import Ratio, as_asked
 from steelyard.auditing.learn.readings import Reading
 from steelyard.auditing.learn.shift import Detected
 from steelyard.auditing.limits import SMOOTH_PARETO_K, UNCOVERED_RATIO
 from steelyard.auditing.tables import Tables
-from steelyard.errors import InputError
 from steelyard.montecarlo import follow_tail, pareto_k, pareto_smooth, smoothed_tail
-from steelyard.numerics import as_generator, by_fold, draw_seed, mean_one
-from steelyard.numerics.design import additive_design
-from steelyard.weighting import ClassifierRatio, Region, RuLSIF, ratio_score, uncovered_regions
+from steelyard.numerics import as_generator, draw_seed, mean_one
+from steelyard.weighting import Region, uncovered_regions
+from steelyard.weighting.study import DomainStudy
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-METHODS = ("auto", "none", "linear", "boosted", "blend", "rulsif", "label_shift")
-
 
 @dataclass(frozen=True)
 class RowWeights:
@@ -96,54 +92,40 @@ def weigh(
     tables: Tables, shift: Detected, *, weighting: Any = "auto", seed: int
 ) -> tuple[tuple[Weighted, ...], Cover]:
     """Return the weights under each reading of the shift, the leading one first, and what TRAIN covers."""
-    if weighting not in METHODS:
-        raise InputError(f"there is no weighting {weighting!r}; choose from {', '.join(METHODS)}.")
     rng = as_generator(seed)
-    of_first, of_cover, of_second = (draw_seed(rng) for _ in range(3))
-    first, *others = _readings(shift, weighting)
-    weighted = [_finished(_weighted(tables, shift, first, weighting, seed=of_first))]
+    of_first, of_cover = (draw_seed(rng) for _ in range(2))
+    asked = as_asked(weighting, tables, shift.class_ratio, seed=of_first)
+    readings = shift.readings if asked is None else (asked.reading, *shift.readings[1:])
+    weighted = [_finished(_weighted(tables, shift.study, reading)) for reading in readings]
+    if asked is not None and asked.ratio is not None:
+        weighted[0] = _finished(_by_ratio(asked.reading, asked.name, asked.ratio(shift.study)))
     cover = Cover((), np.zeros(len(tables.X_live), dtype=bool))
-    if first.name != "none":
-        cover = _cover(tables, shift, seed=of_cover)
-    weighted += [_finished(_weighted(tables, shift, other, "auto", seed=of_second)) for other in others]
+    if readings[0].name != "none":
+        cover = _cover(tables, shift.study, seed=of_cover)
     return tuple(weighted), cover
 
 
-def _readings(shift: Detected, weighting: Any) -> tuple[Reading, ...]:
-    """Return the readings that the weights are to stand on: the shift's own, or what was asked for."""
-    if weighting == "auto":
-        return shift.readings
-    if weighting == "none":
-        first = Reading("none")
-    elif weighting == "label_shift":
-        if shift.class_ratio is None:
-            raise InputError(
-                "weighting 'label_shift' needs classes, and a shift that their shares can explain."
-            )
-        first = Reading("classes", shift.class_ratio)
-    else:
-        first = Reading("columns")
-    return (first, *shift.readings[1:])
-
-
-def _weighted(tables: Tables, shift: Detected, reading: Reading, weighting: Any, *, seed: int) -> Weighted:
+def _weighted(tables: Tables, study: DomainStudy, reading: Reading) -> Weighted:
+    """Return a reading's weights: by the best ratio of the columns, by the classes' ratio, or by both."""
     n, m = len(tables.X), len(tables.X_live)
     by_class = reading.by_class
     if reading.name == "none":
         return Weighted(reading, "none", np.zeros(n), np.zeros(n), np.zeros(m), RowWeights())
     if by_class is None:
-        return _by_columns(tables, shift, reading, weighting, seed=seed)
+        chosen = study.auto()
+        return _by_ratio(reading, chosen.chosen, chosen)
     of_class = np.log(by_class)[tables.y.astype(np.int64)]
     if not reading.moved:
         rows = RowWeights(by_class=np.log(by_class))
         return Weighted(reading, "label_shift", of_class, of_class, np.zeros(m), rows)
-    moved = list(reading.moved)
-    ratio = ClassifierRatio(
-        additive_classifier(tables.categorical[moved]), max_rows=25_000, random_state=seed
-    ).fit(tables.X[:, moved], X_target=tables.X_live[:, moved], sample_weight=np.exp(of_class))
-    source = of_class + ratio.log_ratio_
-    rows = RowWeights(_OfColumns(ratio, reading.moved), np.log(by_class))
-    return Weighted(reading, "label_shift and additive ratio", source, source, ratio.log_ratio_target_, rows)
+    ratio = study.learn("additive", columns=reading.moved, weights=np.exp(of_class))
+    source = of_class + ratio.source
+    rows = RowWeights(ratio.by_fold, np.log(by_class))
+    return Weighted(reading, "label_shift and additive ratio", source, source, ratio.target, rows)
+
+
+def _by_ratio(reading: Reading, name: str, ratio: Ratio) -> Weighted:
+    return Weighted(reading, name, ratio.source, ratio.source, ratio.target, RowWeights(ratio.by_fold))
 
 
 def _finished(weighted: Weighted) -> Weighted:
@@ -161,7 +143,7 @@ def _finished(weighted: Weighted) -> Weighted:
     return Weighted(weighted.reading, method, source, raw - shift, weighted.target - shift, rows)
 
 
-def _cover(tables: Tables, shift: Detected, *, seed: int) -> Cover:
+def _cover(tables: Tables, study: DomainStudy, *, seed: int) -> Cover:
     regions = uncovered_regions(
         tables.X,
         tables.X_live,
@@ -172,89 +154,5 @@ def _cover(tables: Tables, shift: Detected, *, seed: int) -> Cover:
     )
     # A row is uncovered by the boosted ratio, whatever weights were chosen: it sees corners
     # that additive models and kernels smooth over.
-    outside = shift.boosted.log_ratio_target_ > np.log(UNCOVERED_RATIO)
-    return Cover(regions, outside, shift.boosted.log_ratio_by_fold)
-
-
-Ratio = Callable[[FloatArray, IntArray], FloatArray]
-
-
-def _by_columns(tables: Tables, shift: Detected, reading: Reading, method: Any, *, seed: int) -> Weighted:
-    linear, boosted = shift.linear, shift.boosted
-    candidates: dict[str, tuple[FloatArray, FloatArray, Ratio]] = {
-        "linear": (linear.log_ratio_, linear.log_ratio_target_, linear.log_ratio_by_fold),
-        "boosted": (boosted.log_ratio_, boosted.log_ratio_target_, boosted.log_ratio_by_fold),
-        "blend": _blend(shift),
-    }
-    if method in ("rulsif", "auto"):
-        candidates["rulsif"] = _rulsif(tables, seed)
-    if method == "auto":
-        method = max(candidates, key=lambda name: _score(*candidates[name][:2]))
-    source, target, ratio = candidates[method]
-    return Weighted(reading, method, source, source, target, RowWeights(ratio))
-
-
-def _score(source: FloatArray, target: FloatArray) -> float:
-    scale = float(source[0] - mean_one(source)[0])
-    return ratio_score(source - scale, target - scale)
-
-
-@dataclass(frozen=True)
-class _Blend:
-    """The geometric mean of two ratios: errors that differ average out."""
-
-    linear: ClassifierRatio
-    boosted: ClassifierRatio
-
-    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
-        return 0.5 * (self.linear.log_ratio_by_fold(X, fold) + self.boosted.log_ratio_by_fold(X, fold))
-
-
-def _blend(shift: Detected) -> tuple[FloatArray, FloatArray, Ratio]:
-    """Return the geometric mean of both ratios."""
-    linear, boosted = shift.linear, shift.boosted
-    source = 0.5 * (linear.log_ratio_ + boosted.log_ratio_)
-    return source, 0.5 * (linear.log_ratio_target_ + boosted.log_ratio_target_), _Blend(linear, boosted)
-
-
-@dataclass(frozen=True)
-class _Halves:
-    """RuLSIF on either half of the rows."""
-
-    models: tuple[RuLSIF, RuLSIF]
-    design: Any
-
-    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
-        return by_fold([model.log_ratio for model in self.models], fold % 2, self.design.transform(X))
-
-
-def _rulsif(tables: Tables, seed: int) -> tuple[FloatArray, FloatArray, Ratio]:
-    """Fit RuLSIF on each half of the rows and score the other, so that its score is a held-out one."""
-    rng = as_generator(seed)
-    design = additive_design(tables.categorical, n_knots=0, sparse=False, max_categories=10)
-    design.fit(np.vstack([tables.X, tables.X_live]))
-    half_s, half_t = rng.random(len(tables.X)) < 0.5, rng.random(len(tables.X_live)) < 0.5
-    rows, rows_live = design.transform(tables.X), design.transform(tables.X_live)
-    models = [
-        RuLSIF(n_kernels=100, max_rows=5_000, random_state=draw_seed(rng)).fit(
-            rows[half_s == side], X_target=rows_live[half_t == side]
-        )
-        for side in (True, False)
-    ]
-    halves = _Halves((models[0], models[1]), design)
-    scores = [model.log_ratio for model in models]
-    # The first model was fitted on the first half, and so judges the other.
-    source = by_fold(scores, half_s.astype(np.int64), rows)
-    target = by_fold(scores, half_t.astype(np.int64), rows_live)
-    return source, target, halves
-
-
-@dataclass(frozen=True)
-class _OfColumns:
-    """A ratio that knows some of the columns only."""
-
-    ratio: ClassifierRatio
-    columns: tuple[int, ...]
-
-    def __call__(self, X: FloatArray, fold: IntArray) -> FloatArray:
-        return self.ratio.log_ratio_by_fold(X[:, self.columns], fold)
+    boosted = study.learn("boosted")
+    return Cover(regions, boosted.target > np.log(UNCOVERED_RATIO), boosted.by_fold)

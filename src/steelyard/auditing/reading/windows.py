@@ -1,9 +1,8 @@
-"""LIVE cut into windows: by calendar, by rows in time order, or by rows as they stand."""
+"""How LIVE can be cut into windows: calendar steps, numbers of rows, and the times that put rows in order."""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,48 +12,6 @@ from steelyard.auditing.reading.columns import is_date, is_text, parse_dates
 
 CALENDAR = ("day", "week", "month")
 MOST_WINDOWS = 1000
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Each row's window, and where each window starts and ends (both included)."""
-
-    index: npt.NDArray[np.int64]
-    names: tuple[tuple[str, str], ...]
-
-
-def cut_windows(time: pl.Series | None, rows: int, every: int | str, faults: list[str]) -> Windows | None:
-    """Cut the rows of LIVE into windows.
-
-    Parameters
-    ----------
-    time : Series, optional
-        When each row happened; without it rows are taken as they stand.
-    rows : int
-        Rows of LIVE.
-    every : int or {"day", "week", "month"}
-        Rows a window, or a calendar step (weeks start on Monday). A last window of
-        under half its rows joins the one before; calendar windows without rows are left out.
-    faults : list of str
-        What is wrong is appended.
-
-    Returns
-    -------
-    Windows or None
-        None if a fault was found.
-    """
-    fault = every_fault(every, timed=time is not None)
-    if fault is not None:
-        faults.append(fault)
-        return None
-    order = clock(time, calendar=isinstance(every, str), faults=faults) if time is not None else None
-    if time is not None and order is None:
-        return None
-    windows = _by_rows(time, order, rows, every) if isinstance(every, int) else _by_calendar(order, every)
-    if len(windows.names) > MOST_WINDOWS:
-        faults.append(too_many(every, len(windows.names)))
-        return None
-    return windows
 
 
 def every_fault(every: int | str, *, timed: bool) -> str | None:
@@ -110,23 +67,6 @@ def _odd(texts: pl.Series) -> str:
     return str(next((text for text in texts if parse_dates(pl.Series([text])) is None), texts[0]))
 
 
-def _by_rows(time: pl.Series | None, clock: npt.NDArray[np.float64] | None, rows: int, every: int) -> Windows:
-    position = np.arange(rows)
-    order = np.argsort(clock, kind="stable") if clock is not None else position
-    count = row_windows(rows, every)
-    index = np.empty(rows, dtype=np.int64)
-    index[order] = np.minimum(position // every, count - 1)
-    names = []
-    for window in range(count):
-        first = window * every
-        last = rows - 1 if window == count - 1 else first + every - 1
-        if time is None:
-            names.append((str(first), str(last)))
-        else:
-            names.append((moment(time[int(order[first])]), moment(time[int(order[last])])))
-    return Windows(index, tuple(names))
-
-
 def row_windows(rows: int, every: int) -> int:
     """Return how many windows of ``every`` rows there are; a last one of under half joins the one before."""
     return max(1, rows // every + (2 * (rows % every) >= every))
@@ -135,12 +75,6 @@ def row_windows(rows: int, every: int) -> int:
 def moment(value: object) -> str:
     """Return a time as it is shown."""
     return value.isoformat() if isinstance(value, (dt.date, dt.datetime)) else str(value)
-
-
-def _by_calendar(days: npt.NDArray[np.float64] | None, every: str) -> Windows:
-    assert days is not None
-    starts, index = np.unique(calendar_start(days, every), return_inverse=True)
-    return Windows(index.astype(np.int64), tuple(calendar_name(int(s), every) for s in starts))
 
 
 def calendar_start(days: npt.NDArray[np.float64], every: str) -> npt.NDArray[np.int64]:

@@ -1,0 +1,171 @@
+"""Weights that the user asked for: a word of old, the name of a weight estimator, or an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from steelyard.auditing.learn.readings import Reading
+from steelyard.auditing.tables import Feature, Tables
+from steelyard.errors import InputError
+from steelyard.weighting import ClassRatio, RuLSIF
+from steelyard.weighting.named import as_weighting
+from steelyard.weighting.study import DomainStudy
+from steelyard.weighting.tables import TableWeighting, fit_to_tables
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+# A row of no weight at all stands so far below the others that it counts nothing in any sum.
+_LEAST_WEIGHT = 1e-12
+
+
+class Ratio(Protocol):
+    """A log ratio: of the study's rows, and of more."""
+
+    @property
+    def source(self) -> FloatArray:
+        """Of TRAIN's rows."""
+        ...
+
+    @property
+    def target(self) -> FloatArray:
+        """Of LIVE's rows."""
+        ...
+
+    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
+        """Return those of further rows, each by the models of its fold."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The reading that the weights stand on, what they are called, and what finds them."""
+
+    reading: Reading
+    name: str
+    ratio: Callable[[DomainStudy], Ratio] | None = None
+
+
+def as_asked(
+    weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, seed: int
+) -> Asked | None:
+    """Return what was asked for; None where the audit is to choose.
+
+    Raises
+    ------
+    InputError
+        There is no such weighting, or these tables do not fit it.
+    """
+    columns = Reading("columns")
+    if isinstance(weighting, str):
+        word = weighting.lower()
+        if word == "auto":
+            return None
+        if word == "none":
+            return Asked(Reading("none"), "none")
+        if word == "label_shift":
+            if class_ratio is None:
+                raise InputError(
+                    "weighting 'label_shift' needs classes, and a shift that their shares can explain."
+                )
+            return Asked(Reading("classes", class_ratio), "label_shift")
+        if word in _OF_STUDY:
+            return Asked(columns, word, _OF_STUDY[word])
+        if word == "rulsif":
+            weighting = RuLSIF(n_kernels=100, max_rows=5_000, random_state=seed)
+    fitted = _fitted(weighting, tables, seed)
+    name = type(fitted.estimator).__name__
+    if hasattr(fitted.estimator, "class_ratio_"):
+        return Asked(Reading("classes", fitted.estimator.class_ratio_), name)
+    return Asked(columns, name, lambda study: _Fitted.of(fitted, tables))
+
+
+def check_weighting(weighting: Any) -> None:
+    """Raise an InputError where there is no such weighting."""
+    words = ("auto", "none", "label_shift", "rulsif", *_OF_STUDY)
+    if isinstance(weighting, str) and weighting.lower() in words:
+        return
+    try:
+        as_weighting(weighting)
+    except InputError as error:
+        raise InputError(f"{error} An audit knows {', '.join(map(repr, words))} as well.") from None
+
+
+@dataclass(frozen=True)
+class _Blend:
+    """The geometric mean of two ratios: errors that differ average out."""
+
+    first: Ratio
+    second: Ratio
+
+    @property
+    def source(self) -> FloatArray:
+        return 0.5 * (self.first.source + self.second.source)
+
+    @property
+    def target(self) -> FloatArray:
+        return 0.5 * (self.first.target + self.second.target)
+
+    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
+        return 0.5 * (self.first.by_fold(X, fold) + self.second.by_fold(X, fold))
+
+
+_OF_STUDY: dict[str, Callable[[DomainStudy], Ratio]] = {
+    "linear": lambda study: study.learn("additive"),
+    "boosted": lambda study: study.learn("boosted"),
+    "blend": lambda study: _Blend(study.learn("additive"), study.learn("boosted")),
+}
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The log weights of an estimator that was fitted to both tables, as a ratio."""
+
+    source: FloatArray
+    target: FloatArray
+    fitted: TableWeighting
+    features: tuple[Feature, ...]
+
+    @classmethod
+    def of(cls, fitted: TableWeighting, tables: Tables) -> _Fitted:
+        target = fitted.weights(_decoded(tables.X_live, tables.features))
+        return cls(_log(fitted.weights()), _log(target), fitted, tables.features)
+
+    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
+        del fold
+        return _log(self.fitted.weights(_decoded(X, self.features)))
+
+
+def _fitted(weighting: Any, tables: Tables, seed: int) -> TableWeighting:
+    """Fit an estimator to the columns as a user would name them: numbers, and texts for categories."""
+    return fit_to_tables(
+        weighting,
+        _decoded(tables.X, tables.features),
+        _decoded(tables.X_live, tables.features),
+        # Codes, so that what an estimator says of the classes stands in their order here.
+        y=tables.y if tables.classes is None else tables.y.astype(np.int64),
+        random_state=seed,
+    )
+
+
+def _decoded(X: FloatArray, features: tuple[Feature, ...]) -> pl.DataFrame:
+    """Return encoded rows as a frame of named columns, with the categories' texts."""
+    columns = {}
+    for feature, x in zip(features, X.T):
+        if feature.categories is None:
+            columns[feature.name] = pl.Series(x, nan_to_null=True)
+            continue
+        texts = pl.Series([*feature.categories, None], dtype=pl.String)
+        codes = np.where(np.isnan(x), len(feature.categories), x).astype(np.int64)
+        columns[feature.name] = texts[codes]
+    return pl.DataFrame(columns)
+
+
+def _log(weights: FloatArray) -> FloatArray:
+    return np.log(np.maximum(weights, _LEAST_WEIGHT))

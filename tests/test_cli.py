@@ -35,7 +35,7 @@ from steelyard.methods import Method
 from tests.command_line import invoke as command_line
 
 RESULT = AuditResult(
-    schema_version="1",
+    schema_version="2",
     steelyard_version=__version__,
     seed=0,
     rows={"train": 100, "live": 90},
@@ -55,7 +55,7 @@ RESULT = AuditResult(
     seconds={"read": 0.1},
 )
 NO_ANSWER = replace(
-    RESULT, findings=(Finding("inconclusive-overlap", "error", "The tables do not overlap."),)
+    RESULT, findings=(Finding("inconclusive-overlap", "error", "The tables do not overlap.", "weigh", True),)
 )
 
 

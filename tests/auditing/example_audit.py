@@ -25,10 +25,12 @@ from steelyard.auditing.result import (
     Part,
     Performance,
     Prediction,
+    ReadingSaid,
     Shift,
     WeightReport,
     Window,
 )
+from steelyard.auditing.row_tables import in_memory_tables
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -93,6 +95,7 @@ def binary() -> AuditResult:
             0.00005,
             0.5212,
             tuple(FeatureShift(*f) for f in _FEATURES),
+            (ReadingSaid("columns", "the relation of target and features holds"),),
         ),
         weights=WeightReport(
             "boosted classifier, cross-fitted and calibrated",
@@ -110,6 +113,8 @@ def binary() -> AuditResult:
                 Balance("marital_status", 0.0412, 0.0211),
                 Balance("nativity", 0.0112, 0.0081),
             ),
+            "with care",
+            "2.1% of LIVE lies where TRAIN has next to no rows.",
         ),
         performance=(
             Performance("accuracy", 0.83212, 0.79121, 0.77812, 0.80511, "doubly robust"),
@@ -136,11 +141,13 @@ def binary() -> AuditResult:
                 "Retrain with the weights in weights.parquet",
                 "a model fitted with them is expected to reach an accuracy of 0.804 on LIVE, "
                 "0.013 more than now",
+                "retrain weighted",
             ),
             Advice(
                 "Label about 200 of the LIVE rows that TRAIN does not cover "
                 "(age > 71 and hours_per_week < 12)",
                 "2.1% of LIVE lies there, and no estimate speaks for it",
+                "label",
             ),
         ),
         findings=(
@@ -155,6 +162,7 @@ def binary() -> AuditResult:
                 "outside-support",
                 "warning",
                 "2.1% of LIVE lies where TRAIN has next to no rows: age > 71 and hours_per_week < 12.",
+                "weigh",
             ),
         ),
         seconds={
@@ -167,14 +175,16 @@ def binary() -> AuditResult:
             "certify": 0.83,
             "advise": 1.1,
         },
-        row_weights=rng.exponential(1.0, n),
-        row_predictions={
-            "prediction": np.where(proba > 0.5, "yes", "no").astype(object),
-            "proba_no": 1 - proba,
-            "proba_yes": proba,
-            "set_no": proba < 0.7,
-            "set_yes": proba > 0.2,
-        },
+        row_tables=in_memory_tables(
+            rng.exponential(1.0, n),
+            {
+                "prediction": np.where(proba > 0.5, "yes", "no").astype(object),
+                "proba_no": 1 - proba,
+                "proba_yes": proba,
+                "set_no": proba < 0.7,
+                "set_yes": proba > 0.2,
+            },
+        ),
     )
 
 
@@ -240,7 +250,7 @@ def regression_windows() -> AuditResult:
             245.3,
         ),
         prediction=Prediction(0.1, "interval", 0.9012, 0.8831, 0.9184, 0.8412, 183_211.4),
-        advice=(Advice("Recalibrate", "the errors lean to one side on LIVE by about 3,100"),),
+        advice=(Advice("Recalibrate", "the errors lean to one side on LIVE by about 3,100", "recalibrate"),),
     )
 
 
@@ -262,6 +272,9 @@ def inconclusive() -> AuditResult:
             0.0921,
             0.8312,
             (Balance("age", 1.912, 1.401), Balance("schooling", 0.812, None)),
+            "no",
+            "83% of LIVE lies where TRAIN has next to no rows, "
+            "and weights cannot stand in for rows that are not there.",
         ),  # type: ignore[arg-type]
         performance=tuple(
             replace(p, live_estimate=None, low=None, high=None, method="inconclusive")
@@ -274,10 +287,11 @@ def inconclusive() -> AuditResult:
                 "Label rows of LIVE where year > 2016",
                 "the data cannot tell how the model does there; "
                 "200 labels would give its accuracy to within 0.06",
+                "label",
             ),
         ),
-        findings=(Finding("inconclusive-overlap", "error", reason), *base.findings),
-        row_predictions=None,
+        findings=(Finding("inconclusive-overlap", "error", reason, "weigh", True), *base.findings),
+        row_tables={"weights": base.row_tables["weights"]},
     )
 
 
@@ -291,9 +305,11 @@ def nothing_measured() -> AuditResult:
         performance=(),
         prediction=None,
         advice=(),
-        findings=(Finding("inconclusive-rows", "error", "LIVE has 31 rows; at least 50 are needed."),),
+        findings=(
+            Finding("inconclusive-rows", "error", "LIVE has 31 rows; at least 50 are needed.", declines=True),
+        ),
         seconds={},
-        row_weights=None,
+        row_tables={},
     )
 
 
@@ -315,7 +331,9 @@ def no_shift() -> AuditResult:
             if p.naive
         ),
         attribution=None,
-        advice=(Advice("Nothing to do", "the tables do not differ, and the accuracy carries over"),),
+        advice=(
+            Advice("Nothing to do", "the tables do not differ, and the accuracy carries over", "nothing"),
+        ),
         findings=(),
     )
 
@@ -333,10 +351,15 @@ def multiclass() -> AuditResult:
                 "inconclusive-attribution",
                 "warning",
                 "The change cannot be split into parts: inputs and outcomes moved together.",
+                "estimate",
+                True,
             ),
             *base.findings,
         ),
-        row_predictions={f"proba_{c}": np.full(4_000, 0.25) for c in "abcd"},
+        row_tables={
+            **base.row_tables,
+            **in_memory_tables(None, {f"proba_{c}": np.full(4_000, 0.25) for c in "abcd"}),
+        },
     )
 
 

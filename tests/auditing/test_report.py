@@ -261,6 +261,10 @@ def test_a_line_breaks_where_a_window_is_inconclusive() -> None:
 # --- files ---------------------------------------------------------------------------------------
 
 
+def _without(table: str, result: AuditResult) -> AuditResult:
+    return replace(result, row_tables={k: v for k, v in result.row_tables.items() if k != table})
+
+
 def test_save_writes_the_four_files(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -286,7 +290,7 @@ def test_save_writes_the_four_files(tmp_path: Path) -> None:
 def test_save_replaces_its_own_files_and_leaves_others(tmp_path: Path) -> None:
     save(binary(), tmp_path)
     (tmp_path / "mine.txt").write_text("mine")
-    save(replace(inconclusive(), row_weights=None), tmp_path)
+    save(replace(inconclusive(), row_tables={}), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "mine.txt", "report.html"]
     assert "Inconclusive" in (tmp_path / "report.html").read_text("utf-8")
 
@@ -309,7 +313,7 @@ def test_a_failed_move_puts_everything_back(
 
     monkeypatch.setattr(Path, "replace", breaks)
     with pytest.raises(OSError, match="Input/output"):
-        save(replace(labels_arrived(), row_weights=None), tmp_path)  # one file fewer than before
+        save(_without("weights", labels_arrived()), tmp_path)  # one file fewer than before
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

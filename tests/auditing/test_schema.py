@@ -26,8 +26,9 @@ TOP_LEVEL = (
 ).split()
 NESTED = {
     "rows": "train live",
-    "shift": "kind auc p_value detectable_auc features",
-    "weights": "method ess ess_fraction pareto_k max_share outside_support balance",
+    "shift": "kind auc p_value detectable_auc features readings",
+    "reading": "name assumes",
+    "weights": "method ess ess_fraction pareto_k max_share outside_support balance trust trust_reason",
     "performance": "metric naive live_estimate low high method live_actual",
     "window": "start end rows performance",
     "attribution": "metric total parts unexplained",
@@ -35,8 +36,8 @@ NESTED = {
     "prediction": (
         "alpha kind expected_coverage low high unweighted_expected_coverage mean_size live_actual_coverage"
     ),
-    "advice": "action why",
-    "finding": "id severity text",
+    "advice": "action why kind",
+    "finding": "id severity text step declines",
     "feature": "name effect p_adjusted",
     "interval": "value low high",
 }
@@ -110,7 +111,12 @@ def test_a_key_more_or_less_fails(path: tuple[Any, ...]) -> None:
         (("rows", "live"), None),
         (("performance", 0, "metric"), None),
         (("seconds", "read"), None),
-        (("schema_version",), "2"),
+        (("schema_version",), "1"),
+        (("shift", "readings", 0, "name"), "covariate"),
+        (("weights", "trust"), "perhaps"),
+        (("advice", 0, "kind"), "pray"),
+        (("findings", 0, "step"), "advise"),
+        (("findings", 0, "declines"), None),
     ],
 )
 def test_a_wrong_value_fails(path: tuple[Any, ...], value: Any) -> None:
@@ -139,6 +145,7 @@ def test_the_documentation_has_every_key_in_its_section() -> None:
         "data": SCHEMA["$defs"]["column"]["properties"],
         "shift": SCHEMA["$defs"]["shift"]["properties"] | SCHEMA["$defs"]["interval"]["properties"],
         "shift.features": SCHEMA["$defs"]["feature"]["properties"],
+        "shift.readings": SCHEMA["$defs"]["reading"]["properties"],
         "weights": SCHEMA["$defs"]["weights"]["properties"],
         "weights.balance": SCHEMA["$defs"]["balance"]["properties"],
         "performance": SCHEMA["$defs"]["performance"]["properties"],

@@ -33,7 +33,7 @@ def _fullest() -> AuditResult:
         performance=tuple(replace(p, metric=f"metric_{i}") for i in range(3) for p in base.performance),
         attribution=replace(base.attribution, parts=tuple(Part(long, -0.1, None, None) for _ in range(9))),
         advice=tuple(Advice(long, long) for _ in range(5)),
-        findings=tuple(Finding(f"inconclusive-{i}", "error", long) for i in range(9)),
+        findings=tuple(Finding(f"inconclusive-{i}", "error", long, declines=True) for i in range(9)),
     )
 
 

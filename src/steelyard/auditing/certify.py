@@ -158,7 +158,7 @@ def unbounded_finding(share: float, alpha: float) -> tuple[Finding, ...]:
         f"{share:.1%} of LIVE's rows get an unbounded interval or every class: TRAIN has "
         f"too few rows like them for coverage of {1 - alpha:.0%}."
     )
-    return (Finding("unbounded-predictions", "warning", text),)
+    return (Finding("unbounded-predictions", "warning", text, "certify"),)
 
 
 def _on_these_rows(coverage: Coverage, n_live: int) -> tuple[float, float, float]:

@@ -346,4 +346,5 @@ def _declined() -> Finding:
         "estimates-withheld",
         "warning",
         "No performance is given for LIVE: the weights cannot be trusted, and a number would be a guess.",
+        "estimate",
     )

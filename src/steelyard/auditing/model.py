@@ -103,7 +103,7 @@ def _applied(tables: Tables, model: Any) -> Tables:
         "are too good, "
         "and so is what is carried over; give rows it has not seen, or its out-of-fold output (--proba)."
     )
-    findings = (*tables.findings, Finding("model-may-know-train", "warning", text))
+    findings = (*tables.findings, Finding("model-may-know-train", "warning", text, "model"))
     return replace(tables, output=output, output_live=output_live, findings=findings, deployed=deployed)
 
 
@@ -306,7 +306,7 @@ def _cross_fitted(tables: Tables, *, folds: int, random_state: Any) -> Tables:
         f"No model was given: a gradient-boosted one was cross-fitted on TRAIN ({folds} folds). "
         "What is said of performance is said of it."
     )
-    findings = (*tables.findings, Finding("model-made-here", "info", text))
+    findings = (*tables.findings, Finding("model-made-here", "info", text, "model"))
     return replace(
         tables,
         output=made.on(tables.X, fold),

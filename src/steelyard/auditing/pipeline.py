@@ -31,6 +31,7 @@ from steelyard.auditing.profiles.use import (
 )
 from steelyard.auditing.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, AuditResult
+from steelyard.auditing.row_tables import in_memory_tables
 from steelyard.auditing.shift import detect
 from steelyard.auditing.streaming.engines import make_engine
 from steelyard.auditing.streaming.finish import (
@@ -250,8 +251,9 @@ def audit(
             seed=seeds[5],
         )
     rows = {"train": len(tables.X), "live": len(tables.X_live)}
-    row_tables = None
-    if streams is not None:
+    if streams is None:
+        row_tables = in_memory_tables(_as_read(weighed.weights, tables), certified.columns)
+    else:
         with step("score", "Scoring all rows") as done, runner:
             sampled = Sampled.of(tables, found, weighed, estimated, certified)
             all_train, all_live = score_all(streams, sampled, seed=seeds[8], done=done)
@@ -302,8 +304,6 @@ def audit(
             *certified.findings,
         ),
         seconds=seconds,
-        row_weights=_as_read(weighed.weights, tables) if streams is None else None,
-        row_predictions=certified.columns if streams is None else None,
         row_tables=row_tables,
         keep_alive=keep_alive,
     )

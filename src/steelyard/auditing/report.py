@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -70,7 +69,7 @@ def save(result: AuditResult, directory: Path) -> Path:
     """
     directory = directory.absolute()
     contents = dict(_contents(result))
-    tables = result.row_tables or {}
+    tables = result.row_tables
     # Inside the directory where there is one, so that the moves stay on one file system
     # even if it is a mount of its own.
     exists = directory.is_dir()
@@ -98,22 +97,6 @@ def _contents(result: AuditResult) -> Iterator[tuple[str, bytes]]:
     audit = result.to_dict()
     yield "report.html", render_html(audit).encode()
     yield "audit.json", (json.dumps(audit, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-    if result.row_weights is not None:
-        yield "weights.parquet", _parquet({"weight": pl.Series(result.row_weights, dtype=pl.Float64)})
-    if result.row_predictions is not None:
-        columns = {
-            name: pl.Series(values.tolist() if values.dtype == object else values, strict=False)
-            for name, values in result.row_predictions.items()
-        }
-        yield "predictions.parquet", _parquet(columns)
-
-
-def _parquet(columns: Mapping[str, pl.Series]) -> bytes:
-    """Return the columns as Parquet, behind a column ``row`` that counts from 0."""
-    frame = pl.DataFrame(dict(columns)).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-    buffer = io.BytesIO()  # so that a full disk shows as an OSError of our own write
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,32 +8,52 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from steelyard.auditing.row_tables import column_arrays
+
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 ShiftKind = Literal["none", "covariate", "label", "both", "concept", "cannot tell"]
 Severity = Literal["info", "warning", "error"]
+Step = Literal["read", "model", "shift", "weigh", "estimate", "certify", "score"]
+Trust = Literal["not used", "yes", "with care", "no"]
+ReadingName = Literal["none", "columns", "classes", "classes and columns"]
+AdviceKind = Literal[
+    "label",
+    "wait",
+    "use labels",
+    "retrain",
+    "retrain weighted",
+    "recalibrate",
+    "keep",
+    "nothing",
+    "no weighting",
+    "labels noisy",
+]
 
 
 @dataclass(frozen=True)
 class Finding:
     """Something the reader should know; ``id`` is stable and can be matched by a program.
 
-    An ``id`` that starts with ``inconclusive`` marks a step that declined to
-    answer; the command then exits with 3.
+    ``step`` is where it was found. Where that step ``declines`` to answer
+    because of it, the command exits with 3.
     """
 
     id: str
     severity: Severity
     text: str
+    step: Step = "read"
+    declines: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,14 +89,26 @@ class FeatureShift:
 
 
 @dataclass(frozen=True)
+class ReadingSaid:
+    """One explanation of the shift, and what the figures that rest on it assume."""
+
+    name: ReadingName
+    assumes: str
+
+
+@dataclass(frozen=True)
 class Shift:
-    """Whether and how the tables differ."""
+    """Whether and how the tables differ.
+
+    ``readings`` are the explanations that the figures rest on: two where two fit.
+    """
 
     kind: ShiftKind
     auc: Interval
     p_value: float | None
     detectable_auc: float | None
     features: tuple[FeatureShift, ...]
+    readings: tuple[ReadingSaid, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +122,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """The weights in numbers: how many rows they are worth and what they leave uncovered."""
+    """The weights in numbers: how many rows they are worth, what they leave uncovered, and their trust."""
 
     method: str
     ess: float
@@ -99,6 +131,8 @@ class WeightReport:
     max_share: float
     outside_support: float
     balance: tuple[Balance, ...]
+    trust: Trust = "yes"
+    trust_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,21 +194,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and the reason with its number."""
+    """What to do, and the reason with its number; ``kind`` is for programs."""
 
     action: str
     why: str
+    kind: AdviceKind = "nothing"
 
 
 @dataclass(frozen=True)
 class AuditResult:
     """The whole answer. The fields down to ``seconds`` are the keys of ``audit.json``.
 
-    ``row_weights`` (one per TRAIN row) and ``row_predictions`` (columns, one
-    value per LIVE row) are written as Parquet by :meth:`save`, and are not in
-    the JSON. Of tables that were read in parts ``row_tables`` holds ``"weights"``
-    and ``"predictions"`` instead, as Polars lazy frames over files that last as
-    long as the result.
+    ``row_tables`` holds what there is to say of each row, as Polars lazy frames:
+    ``"weights"`` (``row``, ``weight``) of TRAIN and ``"predictions"`` (``row`` and
+    further columns) of LIVE. They are written as Parquet by :meth:`save`, and are
+    not in the JSON. Those of tables that were read in parts lie in files that last
+    as long as the result.
     """
 
     schema_version: str
@@ -191,20 +226,29 @@ class AuditResult:
     advice: tuple[Advice, ...]
     findings: tuple[Finding, ...]
     seconds: Mapping[str, float]
-    row_weights: npt.NDArray[np.float64] | None = field(default=None, repr=False)
-    row_predictions: Mapping[str, npt.NDArray[Any]] | None = field(default=None, repr=False)
-    row_tables: Mapping[str, pl.LazyFrame] | None = field(default=None, repr=False)
+    row_tables: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False, compare=False)
     keep_alive: Any = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def row_weights(self) -> npt.NDArray[np.float64] | None:
+        """The weights of TRAIN's rows, NaN for one that was left out; None if there are none."""
+        table = self.row_tables.get("weights")
+        return None if table is None else column_arrays(table)["weight"]
+
+    @cached_property
+    def row_predictions(self) -> Mapping[str, npt.NDArray[Any]] | None:
+        """The predictions for LIVE's rows, one array a column; None if there are none."""
+        table = self.row_tables.get("predictions")
+        return None if table is None else column_arrays(table)
 
     @property
     def inconclusive(self) -> str | None:
         """Why the audit could not answer, or None if it could."""
-        reasons = [f.text for f in self.findings if f.id.startswith("inconclusive")]
-        return " ".join(reasons) or None
+        return " ".join(f.text for f in self.findings if f.declines) or None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``audit.json``: plain lists, dicts, numbers and strings."""
-        skip = {"row_weights", "row_predictions", "row_tables", "keep_alive"}
+        skip = {"row_tables", "keep_alive"}
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
 
     def save(self, directory: str | Path) -> Path:

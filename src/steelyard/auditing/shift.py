@@ -66,13 +66,13 @@ def detect(tables: Tables, expected: ExpectedOutcome | None, *, seed: int) -> De
     findings = []
     if shifted:
         kind, class_ratio, class_features, why = _name(tables, expected, features, seed=draw_seed(rng))
-        findings.append(Finding("shift-kind", "info", why))
+        findings.append(Finding("shift-kind", "info", why, "shift"))
     if tables.y_live is not None and expected is not None and kind in ("none", "covariate", "both"):
         like_live = np.exp(mean_one(better.log_ratio_)) if kind == "covariate" else None
         moved = _relation_moved(tables, expected, class_ratio if kind == "both" else None, like_live)
         if moved is not None:
             kind = "concept"
-            findings.append(Finding("concept-shift", "warning", moved))
+            findings.append(Finding("concept-shift", "warning", moved, "shift"))
     shift = Shift(kind, Interval(auc, low, high), test.p_value, test.detectable_auc, features)
     return Detected(shift, linear, boosted, class_ratio, class_features, tuple(findings))
 

@@ -17,6 +17,7 @@ from steelyard.auditing.limits import (
     UNCOVERED_RATIO,
 )
 from steelyard.auditing.result import Balance, Finding, WeightReport
+from steelyard.auditing.say.trust import trust_of
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
@@ -139,14 +140,17 @@ def weigh(tables: Tables, found: Detected, *, method: str = "auto", seed: int) -
     before = standardised_differences(tables.X, tables.X_live, categorical=tables.categorical)
     after = standardised_differences(tables.X, tables.X_live, weights=weights, categorical=tables.categorical)
     ess = effective_sample_size(weights)
-    report = WeightReport(
-        method=name,
-        ess=ess,
-        ess_fraction=ess / len(weights),
-        pareto_k=k,
-        max_share=float(weights.max() / weights.sum()),
-        outside_support=float(min(outside, 1.0)),
-        balance=tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after)),
+    balance = tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after))
+    report = with_trust(
+        WeightReport(
+            method=name,
+            ess=ess,
+            ess_fraction=ess / len(weights),
+            pareto_k=k,
+            max_share=float(weights.max() / weights.sum()),
+            outside_support=float(min(outside, 1.0)),
+            balance=balance,
+        )
     )
     findings = judge(report, regions, len(weights))
     trusted = is_trusted(findings)
@@ -307,7 +311,7 @@ class _OfColumns:
 
 def is_trusted(findings: tuple[Finding, ...]) -> bool:
     """Whether the weights can carry estimates."""
-    return not any(f.id.startswith("inconclusive") for f in findings)
+    return not any(f.declines for f in findings)
 
 
 def judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Finding, ...]:
@@ -321,4 +325,15 @@ def judge(report: WeightReport, regions: tuple[Region, ...], n: int) -> tuple[Fi
         source="TRAIN",
         target="LIVE",
     )
-    return tuple(Finding(c.id, c.severity, c.text) for c in concerns)
+    return tuple(Finding(c.id, c.severity, c.text, "weigh", c.severity == "error") for c in concerns)
+
+
+def with_trust(report: WeightReport) -> WeightReport:
+    """Return the report with what its figures say of trusting the weights."""
+    trust, reason = trust_of(
+        method_used=report.method != "none",
+        ess=report.ess,
+        pareto_k=report.pareto_k,
+        outside=report.outside_support,
+    )
+    return replace(report, trust=trust, trust_reason=reason)

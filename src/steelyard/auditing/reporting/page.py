@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from steelyard.auditing import limits
 from steelyard.auditing.reporting import figures, wording
 from steelyard.auditing.reporting.figures import Mark, Scale
 
@@ -56,7 +55,7 @@ def view(audit: Mapping[str, Any]) -> dict[str, Any]:
         "tiles": _tiles(audit),
         "shift": _shift(audit["shift"]),
         "balance": _balance(audit["weights"]),
-        "trust": _trust(audit["weights"]),
+        "trust": audit["weights"] and _TRUST[audit["weights"]["trust"]],
         "performance": _performance(audit["performance"]),
         "windows": _windows(audit["windows"]),
         "attribution": _attribution(audit["attribution"], audit["performance"]),
@@ -166,31 +165,7 @@ def _balance(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"rows": rows, "more": cut["more"], "scale": scale, "off": off, "count": len(ordered)}
 
 
-def _trust(weights: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """Return a word on the weights and its reason, by the limits at which the audit declines or warns."""
-    if weights is None:
-        return None
-    k, outside, ess = weights["pareto_k"], weights["outside_support"], weights["ess"]
-    if weights["method"] == "none" and ess >= limits.MIN_ESS:
-        return "None were used", "Every row of TRAIN counts once."
-    if outside > limits.MAX_OUTSIDE:
-        return (
-            "No",
-            f"{wording.percent(outside)} of LIVE lies where TRAIN has next to no rows, "
-            "and weights cannot stand in for rows that are not there.",
-        )
-    if ess < limits.MIN_ESS:
-        return "No", f"The weighted TRAIN is worth {ess:.0f} rows; an estimate needs {limits.MIN_ESS:.0f}."
-    if k is not None and k > limits.SHAKY_PARETO_K:
-        word = "No" if k > limits.MAX_PARETO_K else "With care"
-        return word, f"Pareto k is {k:.2f}; above 0.7 a handful of rows decides every weighted figure."
-    if k is not None and k > limits.SMOOTH_PARETO_K:
-        return "With care", f"Pareto k is {k:.2f}; between 0.5 and 0.7 a few rows carry much of the weight."
-    if outside >= limits.NOTED_OUTSIDE:
-        return "With care", f"{wording.percent(outside)} of LIVE lies where TRAIN has next to no rows."
-    if k is None:
-        return "Yes", "The weights take few values, so they have no heavy tail."
-    return "Yes", f"Pareto k is {k:.2f}; below 0.5 weighted averages behave as averages should."
+_TRUST = {"not used": "None were used", "yes": "Yes", "with care": "With care", "no": "No"}
 
 
 _COLUMNS = (("naive", "training"), ("live_estimate", "estimate on LIVE"), ("live_actual", "measured"))

@@ -182,15 +182,13 @@ def sentence(text: str) -> str:
 
 def reasons(audit: Mapping[str, Any]) -> tuple[str, ...]:
     """Return why steps declined to answer, one text each; empty where all answered."""
-    return tuple(f["text"] for f in audit["findings"] if f["id"].startswith("inconclusive"))
+    return tuple(f["text"] for f in audit["findings"] if f["declines"])
 
 
 def worst_first(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the findings sorted: first what could not be answered, then by severity."""
     order = list(SEVERITIES)
-    return sorted(
-        findings, key=lambda f: (not f["id"].startswith("inconclusive"), order.index(f["severity"]))
-    )
+    return sorted(findings, key=lambda f: (not f["declines"], order.index(f["severity"])))
 
 
 def primary(audit: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -25,7 +25,7 @@ from steelyard.auditing.shift import Detected
 from steelyard.auditing.streaming.totals import LiveTotals, TrainTotals, WindowTotals
 from steelyard.auditing.streaming.windows import Cutter
 from steelyard.auditing.tables import Tables
-from steelyard.auditing.weigh import Weighed, is_trusted, judge
+from steelyard.auditing.weigh import Weighed, is_trusted, judge, with_trust
 from steelyard.evaluation import (
     METRICS,
     Estimate,
@@ -135,7 +135,7 @@ def weigh_all(sampled: Sampled, train: TrainTotals, live: LiveTotals) -> Weighed
         balance=tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after)),
     )
     findings = judge(report, weighed.regions, train.rows)
-    return replace(weighed, report=report, findings=findings, trusted=is_trusted(findings))
+    return replace(weighed, report=with_trust(report), findings=findings, trusted=is_trusted(findings))
 
 
 def estimate_all(
@@ -307,7 +307,7 @@ def describe_all(tables: Tables, train: TrainTotals, live: LiveTotals, *, sample
             f"{train.held:,} of TRAIN's rows lie so far from the sampled ones that their weights were held "
             "at the largest that is due with so many rows. Look for values that cannot be right."
         )
-        more.append(Finding("weights-held", "warning", text))
+        more.append(Finding("weights-held", "warning", text, "score"))
     if has_continuous(tables.X):
         more += copies_found(train.labelled_copies, train.copies, live.copies)
     return replace(tables, findings=(*tables.findings, *more))

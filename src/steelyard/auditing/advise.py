@@ -10,7 +10,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from steelyard.auditing.estimate import Estimated
 from steelyard.auditing.limits import NOTED_OUTSIDE
-from steelyard.auditing.reporting.wording import decimals, interval, metric_name, number, title
 from steelyard.auditing.result import Advice, Performance
 from steelyard.auditing.shift import Detected
 from steelyard.auditing.tables import Tables
@@ -18,12 +17,16 @@ from steelyard.auditing.weigh import Weighed
 from steelyard.evaluation import METRICS, recalibrate
 from steelyard.evaluation.specification import WeightingGain, weighting_gain
 from steelyard.numerics import as_generator, deal_folds, draw_seed
+from steelyard.reporting.numbers import decimals, interval, number
+from steelyard.reporting.words import metric_name, title
 
 FloatArray = npt.NDArray[np.float64]
 
 MAX_ROWS = 20_000
 # A gain below this share of the loss is not worth a new model, however certain.
 WORTHWHILE = 0.01
+# Kinds of advice that put something in the place of the model as it is.
+_REPLACEMENTS = ("retrain", "retrain weighted", "recalibrate")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def advise(
                     "Judge and train by LIVE's labels",
                     f"{_measured(estimated.performance)}TRAIN could not have told: "
                     f"{weighed.findings[0].text}",
+                    "use labels",
                 ),
             )
         return (
@@ -57,6 +61,7 @@ def advise(
             Advice(
                 "Do not rely on any figure for LIVE yet",
                 "The data cannot tell how good the model is there: " + weighed.findings[0].text,
+                "wait",
             ),
         )
     kind = found.shift.kind
@@ -67,6 +72,7 @@ def advise(
                 f"{_measured(estimated.performance)}Weights on TRAIN cannot mend it, since the relation of "
                 "target and columns changed. "
                 + next(f.text for f in found.findings if f.id == "concept-shift"),
+                "use labels",
             ),
         )
     missed = _missed(estimated.performance)
@@ -77,6 +83,7 @@ def advise(
                 f"{_measured((missed,))}That is outside the estimate's 95% interval: chance does so once in "
                 "twenty audits, a change that the columns do not show does so every time. "
                 "Compare again on further labels, and train with these.",
+                "use labels",
             ),
         )
     worse = _worse(estimated.performance)
@@ -87,9 +94,10 @@ def advise(
     losses = _losses(tables, weighed, seed)
     weights = weighed.weights[losses.rows]
     advice += _replacements(losses, weights)
-    if not any(a.action.startswith(("Retrain", "Recalibrate")) for a in advice):
-        action = "Keep the model, and expect the estimate above" if worse else "Nothing to do"
-        advice.insert(0, Advice(action, _standing(worse, estimated.performance)))
+    if not any(a.kind in _REPLACEMENTS for a in advice):
+        why = _standing(worse, estimated.performance)
+        keep = Advice("Keep the model, and expect the estimate above", why, "keep")
+        advice.insert(0, keep if worse else Advice("Nothing to do", why, "nothing"))
     noted = weighed.report.outside_support >= NOTED_OUTSIDE or worse is not None
     if noted and tables.y_live is None:
         advice.append(_label_next(tables, weighed, estimated))
@@ -141,11 +149,13 @@ def _unmoved(found: Detected, *, labelled: bool) -> Advice:
             "Weigh TRAIN's rows",
             "LIVE differs from TRAIN, but no weights were asked for: what is said of LIVE rests on the model "
             "of the outcome alone, and no retraining was compared.",
+            "wait",
         )
     detectable = found.shift.detectable_auc
     limit = f" A shift with an AUC of {detectable:.2f} or more would have been seen." if detectable else ""
     blind = "" if labelled else " Whether the target still follows from the columns, only labels can show."
-    return Advice("Nothing to do", f"No difference between TRAIN and LIVE was found.{limit}{blind}")
+    why = f"No difference between TRAIN and LIVE was found.{limit}{blind}"
+    return Advice("Nothing to do", why, "nothing")
 
 
 def _worse(rows: tuple[Performance, ...]) -> Performance | None:
@@ -175,17 +185,19 @@ def _replacements(losses: _Losses, weights: FloatArray) -> list[Advice]:
                     Advice(
                         "Recalibrate the model's probabilities on weighted TRAIN rows",
                         f"On LIVE that is expected to lower the {losses.name} {_by(gain, base)}.",
+                        "recalibrate",
                     )
                 )
         # A model that was made here is no one's: that other settings suit it better is no news.
         if _matters(retraining, base) and not advice and not losses.made_here:
             why = f"On LIVE that is expected to lower the {losses.name} {_by(retraining, base)}."
             if useful:
-                return [Advice("Retrain with these weights", why)]
+                return [Advice("Retrain with these weights", why, "retrain weighted")]
             return [
                 Advice(
                     "Retrain on TRAIN, without weights",
                     f"{why} {_pointless(weighting, base_plain, losses.name)}",
+                    "retrain",
                 )
             ]
     if useful:
@@ -194,10 +206,12 @@ def _replacements(losses: _Losses, weights: FloatArray) -> list[Advice]:
                 "Retrain with these weights",
                 f"Against unweighted training that is expected to lower the {losses.name} on LIVE "
                 f"{_by(weighting, base_plain)}.",
+                "retrain weighted",
             )
         )
     else:
-        advice.append(Advice("Do not weight the training", _pointless(weighting, base_plain, losses.name)))
+        why = _pointless(weighting, base_plain, losses.name)
+        advice.append(Advice("Do not weight the training", why, "no weighting"))
     return advice
 
 
@@ -315,4 +329,5 @@ def _label_next(tables: Tables, weighed: Weighed, estimated: Estimated) -> Advic
         "Label rows of LIVE next",
         f"Those least like TRAIN {why}: rows {first}, and on.{where} A hundred labels drawn at random would "
         "test the estimate itself.",
+        "label",
     )

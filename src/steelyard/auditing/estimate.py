@@ -28,6 +28,7 @@ from steelyard.evaluation import (
     plug_in,
 )
 from steelyard.evaluation.estimates import label_noise, make_estimate
+from steelyard.reporting.words import KINDS
 from steelyard.weighting import ClassRatio, shift_posterior
 
 FloatArray = npt.NDArray[np.float64]
@@ -232,16 +233,7 @@ def spanning(first: Estimate, second: Estimate) -> Estimate:
 
 def how(estimate: Estimate, found: Detected) -> str:
     """Say how an estimate was got, and what it assumes."""
-    assumption = {
-        "none": "no shift was found",
-        "covariate": "assumes that the relation of target and features holds",
-        "concept": "assumes that the relation of target and features holds, which LIVE's labels refute",
-        "label": "assumes that only the classes' shares changed",
-        "both": "assumes that the classes' shares and a few columns changed",
-        "cannot tell": "the value assumes that the relation of target and features holds, the interval "
-        "covers a change of the classes' shares as well",
-    }[found.shift.kind]
-    return f"{estimate.method}; {assumption}"
+    return f"{estimate.method}; {KINDS[found.shift.kind].basis}"
 
 
 def _windows(

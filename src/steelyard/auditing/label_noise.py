@@ -72,7 +72,7 @@ def noise_advice(tables: Tables, expected: FloatArray, rates: FloatArray, *, see
         "unclear": "Have some of TRAIN's labels checked",
     }[check.verdict]
     why = f"{check.reason} All figures of this audit are of the labels as recorded."
-    advice = [Advice(action, why)]
+    advice = [Advice(action, why, "labels noisy")]
     verdict = _of_linear_rules(tables, float(rates.max()), draw_seed(rng))
     return (*advice, verdict) if verdict is not None else tuple(advice)
 
@@ -96,8 +96,10 @@ def _of_linear_rules(tables: Tables, rate: float, seed: int) -> Advice | None:
         return Advice(
             "A linear rule of these columns can be trusted under that noise",
             f"It misses at most {report.excess:.2f} more of the labels than the best linear rule does.",
+            "labels noisy",
         )
     return Advice(
         "Do not rely on a linear rule learnt from these labels",
         f"Nothing vouches for it under that noise: {report.reason}",
+        "labels noisy",
     )

@@ -267,12 +267,12 @@ class AuditResult:
         Path
             The directory.
         """
-        from steelyard.auditing.report import save
+        from steelyard.reporting import save_report
 
-        return save(self, Path(directory))
+        return save_report(self.to_dict(), self.row_tables, Path(directory))
 
     def _repr_html_(self) -> str:
-        from steelyard.auditing.report import render_html
+        from steelyard.reporting import render_html
 
         return render_html(self.to_dict())
 

@@ -28,7 +28,7 @@ LEVELS = {
     **dict.fromkeys(
         (
             *("weighting", "selection", "robust", "predictive", "calibration", "causal"),
-            *("explain", "online", "neural"),
+            *("explain", "online", "neural", "reporting"),
         ),
         3,
     ),

@@ -20,7 +20,7 @@ import steelyard
 import steelyard.auditing
 import steelyard.methods
 from steelyard import __version__
-from steelyard.auditing.reporting.gate import Condition, Gate
+from steelyard.auditing.gate import Condition, Gate
 from steelyard.auditing.result import (
     AuditResult,
     Finding,

@@ -43,6 +43,7 @@ _ROOMS = (
     "neural",
     "numerics",
     "predictive",
+    "reporting",
     "robust",
     "selection",
     "weighting",

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from steelyard.auditing.gate import Condition
     from steelyard.auditing.profiles.reference import Reference
-    from steelyard.auditing.reporting.gate import Condition
-    from steelyard.auditing.reporting.reveal import Revealed
     from steelyard.auditing.result import AuditResult
+    from steelyard.auditing.reveal import Revealed
 
 FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 _PROFILE = ".steelyard"
@@ -275,7 +275,7 @@ def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = 
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing import audit as run_audit
             from steelyard.auditing.reading.read import read_tables
-            from steelyard.auditing.reporting.reveal import reveal
+            from steelyard.auditing.reveal import reveal
             from steelyard.datasets import census_paths
 
             train, live, labels = census_paths()
@@ -443,8 +443,8 @@ def _noise(given: Sequence[str] | None) -> float | dict[str, float] | None:
 
 def _checked(fail_on: Sequence[str], out: Path, json_file: Path | None, alpha: float) -> list[Condition]:
     """See before any work that the conditions can be read and the output written."""
-    from steelyard.auditing.reporting.gate import Condition
-    from steelyard.auditing.reporting.output import place_faults
+    from steelyard.auditing.gate import Condition
+    from steelyard.reporting import place_faults
 
     faults: list[str] = []
     conditions = []
@@ -469,23 +469,22 @@ def _write_all(
     result: AuditResult, out: Path, json_file: Path | None, answers: Console, *, quiet: bool
 ) -> None:
     """Write the report and the JSON, whole or not at all, and print the answer even if that fails."""
-    from steelyard.auditing.reporting.output import whole_file
-    from steelyard.auditing.reporting.terminal import summary
+    from steelyard.reporting import summary, whole_file
 
     try:
         with whole_file(json_file, _json(result)) if json_file is not None else nullcontext():
             where = result.save(out)
     except OSError:
         if not quiet:
-            answers.print(summary(result))
+            answers.print(summary(result.to_dict()))
         raise
     if not quiet:
-        answers.print(summary(result))
+        answers.print(summary(result.to_dict()))
         answers.print(f"\nReport: {where / 'report.html'}", markup=False, soft_wrap=True)
 
 
 def _judged(conditions: list[Condition], result: AuditResult, errors: Console) -> int:
-    from steelyard.auditing.reporting.gate import Gate
+    from steelyard.auditing.gate import Gate
 
     gate = Gate.judge(conditions, result)
     _say(errors, gate.reasons)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard.auditing.report import render_html
+from steelyard.reporting import render_html
 from tests.auditing.example_audit import VARIANTS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

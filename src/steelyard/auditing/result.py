@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from steelyard.auditing.row_tables import column_arrays
-
 if TYPE_CHECKING:
     import polars as pl
 
@@ -238,13 +236,13 @@ class AuditResult:
     def row_weights(self) -> npt.NDArray[np.float64] | None:
         """The weights of TRAIN's rows, NaN for one that was left out; None if there are none."""
         table = self.row_tables.get("weights")
-        return None if table is None else column_arrays(table)["weight"]
+        return None if table is None else _column_arrays(table)["weight"]
 
     @cached_property
     def row_predictions(self) -> Mapping[str, npt.NDArray[Any]] | None:
         """The predictions for LIVE's rows, one array a column; None if there are none."""
         table = self.row_tables.get("predictions")
-        return None if table is None else column_arrays(table)
+        return None if table is None else _column_arrays(table)
 
     @property
     def inconclusive(self) -> str | None:
@@ -272,12 +270,12 @@ class AuditResult:
         Path
             The directory.
         """
-        from steelyard.auditing.report import save
+        from steelyard.reporting import save_report
 
-        return save(self, Path(directory))
+        return save_report(self.to_dict(), self.row_tables, Path(directory))
 
     def _repr_html_(self) -> str:
-        from steelyard.auditing.report import render_html
+        from steelyard.reporting import render_html
 
         return render_html(self.to_dict())
 
@@ -295,3 +293,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _column_arrays(table: pl.LazyFrame) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a table of rows, but for the rows' numbers; a null number becomes NaN."""
+    return {column.name: column.to_numpy() for column in table.collect() if column.name != "row"}

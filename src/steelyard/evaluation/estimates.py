@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from steelyard.errors import InputError
 from steelyard.evaluation.metrics import Metric, Outputs
+from steelyard.losses.metric_facts import METRIC_FACTS
 from steelyard.numerics.checks import as_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,11 +62,9 @@ def make_estimate(
 
 def metric_limits(metric: Metric) -> tuple[float, float]:
     """Return the smallest and the largest value that the metric can take."""
-    if metric.name in ("accuracy", "auc", "f1"):
-        return 0.0, 1.0
-    if metric.name == "r2":
-        return -np.inf, 1.0
-    return 0.0, np.inf
+    facts = METRIC_FACTS.get(metric.name)
+    # One that a user has made is taken for a loss.
+    return (0.0, np.inf) if facts is None else (facts.floor, facts.ceiling)
 
 
 def importance_weighted(

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.errors import InputError
+from steelyard.losses.metric_facts import METRIC_FACTS, MetricKind
 from steelyard.numerics.checks import as_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ class Metric:
     """A named metric; ``evaluate(outputs, outcome, weight)`` takes observed or expected outcomes."""
 
     name: str
-    kind: Literal["classification", "regression"]
+    kind: MetricKind
     needs: Literal["proba", "label", "value"]
     greater_is_better: bool
     evaluate: Callable[[Outputs, FloatArray, FloatArray], Evaluated]
@@ -282,17 +283,26 @@ def _r2(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Evaluated:
     return Evaluated(1 - error / variance, slope, base)
 
 
+def _metric(
+    name: str,
+    needs: Literal["proba", "label", "value"],
+    evaluate: Callable[[Outputs, FloatArray, FloatArray], Evaluated],
+) -> Metric:
+    facts = METRIC_FACTS[name]
+    return Metric(name, facts.kind, needs, facts.greater_is_better, evaluate)
+
+
 METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
-        Metric("accuracy", "classification", "label", True, _accuracy),
-        Metric("auc", "classification", "proba", True, _auc),
-        Metric("f1", "classification", "label", True, _f1),
-        Metric("log_loss", "classification", "proba", False, _linear(_log_loss)),
-        Metric("brier", "classification", "proba", False, _linear(_brier)),
-        Metric("mae", "regression", "value", False, _linear(_mae)),
-        Metric("rmse", "regression", "value", False, _rmse),
-        Metric("r2", "regression", "value", True, _r2),
+        _metric("accuracy", "label", _accuracy),
+        _metric("auc", "proba", _auc),
+        _metric("f1", "label", _f1),
+        _metric("log_loss", "proba", _linear(_log_loss)),
+        _metric("brier", "proba", _linear(_brier)),
+        _metric("mae", "value", _linear(_mae)),
+        _metric("rmse", "value", _rmse),
+        _metric("r2", "value", _r2),
     )
 }
 

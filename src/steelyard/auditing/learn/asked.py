@@ -52,9 +52,7 @@ class Asked:
     ratio: Callable[[DomainStudy], Ratio] | None = None
 
 
-def as_asked(
-    weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, seed: int
-) -> Asked | None:
+def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, seed: int) -> Asked | None:
     """Return what was asked for; None where the audit is to choose.
 
     Raises

@@ -119,9 +119,7 @@ def _features(tables: Tables, sample_weight: FloatArray | None = None) -> tuple[
     return tuple(sorted(rows, key=lambda r: -r.effect))
 
 
-def _name(
-    sample: Sample, study: DomainStudy, features: tuple[FeatureShift, ...], *, seed: int
-) -> Named:
+def _name(sample: Sample, study: DomainStudy, features: tuple[FeatureShift, ...], *, seed: int) -> Named:
     """Name a shift that was found, by which restricted explanation leaves nothing unexplained.
 
     Label shift and label shift with a few moved columns make predictions that

@@ -22,6 +22,7 @@ from steelyard.weighting.study import DomainStudy
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+
 @dataclass(frozen=True)
 class RowWeights:
     """Log weights of rows that come later, on the scale of those that were fitted.

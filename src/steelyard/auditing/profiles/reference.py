@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +71,9 @@ class ReferenceColumn:
             **plain,
             "issues": list(self.issues),
             "profile": None if self.profile is None else self.profile.to_dict(),
-            "finding": None if self.finding is None else asdict(self.finding),
+            "finding": None
+            if self.finding is None
+            else {key: getattr(self.finding, key) for key in _FINDING},
         }
 
     @classmethod

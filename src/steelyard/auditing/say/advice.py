@@ -8,11 +8,12 @@ import numpy.typing as npt
 from steelyard.auditing.learn.alternatives import Alternatives
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.limits import NOTED_OUTSIDE
-from steelyard.auditing.reporting.wording import decimals, interval, metric_name, number, title
 from steelyard.auditing.result import Advice, Performance, Shift
 from steelyard.auditing.say.figures import Figures
 from steelyard.evaluation import METRICS
 from steelyard.evaluation.specification import WeightingGain, weighting_gain
+from steelyard.reporting.numbers import decimals, interval, number
+from steelyard.reporting.words import metric_name, title
 
 FloatArray = npt.NDArray[np.float64]
 

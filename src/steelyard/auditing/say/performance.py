@@ -16,18 +16,9 @@ from steelyard.auditing.result import Finding, Performance, Window
 from steelyard.auditing.sums import LiveSums, TrainSums, WindowSums
 from steelyard.evaluation import Estimate, outcome_model_variance
 from steelyard.evaluation.estimates import corrected_estimate, make_estimate
+from steelyard.reporting.words import KINDS
 
 BoolArray = npt.NDArray[np.bool_]
-
-_BASIS = {
-    "none": "no shift was found",
-    "covariate": "assumes that the relation of target and features holds",
-    "concept": "assumes that the relation of target and features holds, which LIVE's labels refute",
-    "label": "assumes that only the classes' shares changed",
-    "both": "assumes that the classes' shares and a few columns changed",
-    "cannot tell": "the value assumes that the relation of target and features holds, the interval "
-    "covers a change of the classes' shares as well",
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def performance_rows(
             live_estimate=e.reported.value if trusted else None,
             low=e.reported.low if trusted else None,
             high=e.reported.high if trusted else None,
-            method=f"{e.reported.method}; {_BASIS[kind]}" if trusted else "inconclusive",
+            method=f"{e.reported.method}; {KINDS[kind].basis}" if trusted else "inconclusive",
             live_actual=None if live.whole.actual is None else live.whole.actual.value(e.metric),
         )
         for e in found

@@ -5,14 +5,7 @@ from __future__ import annotations
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.limits import MAX_OUTSIDE
 from steelyard.auditing.result import Finding, ReadingSaid, Shift, WeightReport
-
-_ASSUMES = {
-    "none": "Nothing moved: neither the columns nor the relation of target and columns.",
-    "columns": "The columns moved, and the relation of target and columns holds.",
-    "classes": "The shares of the classes moved, and the columns in each class are as they were.",
-    "classes and columns": "The shares of the classes moved and a few columns besides, and the rest of the "
-    "columns in each class is as it was.",
-}
+from steelyard.reporting.words import READINGS
 
 
 def shift_record(sampled: Sampled, weights: WeightReport) -> tuple[Shift, tuple[Finding, ...]]:
@@ -31,6 +24,6 @@ def shift_record(sampled: Sampled, weights: WeightReport) -> tuple[Shift, tuple[
         found.p_value,
         found.detectable_auc,
         found.features,
-        tuple(ReadingSaid(w.reading.name, _ASSUMES[w.reading.name]) for w in sampled.readings),
+        tuple(ReadingSaid(w.reading.name, READINGS[w.reading.name]) for w in sampled.readings),
     )
     return shift, () if unnamed else found.findings()

@@ -10,8 +10,8 @@ from steelyard.auditing.limits import (
     SHAKY_PARETO_K,
     SMOOTH_PARETO_K,
 )
-from steelyard.auditing.reporting.wording import percent
 from steelyard.auditing.result import Trust
+from steelyard.reporting.numbers import percent
 
 
 def trust_of(*, method_used: bool, ess: float, pareto_k: float | None, outside: float) -> tuple[Trust, str]:

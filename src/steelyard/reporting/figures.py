@@ -15,7 +15,7 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-from steelyard.auditing.reporting.wording import number, percent
+from steelyard.reporting.numbers import number, percent
 
 Shape = Literal["solid", "hollow", "diamond"]
 

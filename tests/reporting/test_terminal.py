@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from steelyard.auditing.reporting.terminal import summary
 from steelyard.auditing.result import Advice, AuditResult, Finding, Part
+from steelyard.reporting import summary
 from tests.auditing.example_audit import VARIANTS, binary, inconclusive, labels_arrived, multiclass
 
 
@@ -17,7 +17,7 @@ def _shown(result: AuditResult, *, width: int = 80, colour: bool = False) -> str
     console = Console(
         width=width, file=io.StringIO(), no_color=not colour, force_terminal=colour, legacy_windows=False
     )
-    console.print(summary(result))
+    console.print(summary(result.to_dict()))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()

@@ -11,8 +11,16 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from steelyard.auditing.reporting import wording
-from steelyard.auditing.result import AuditResult
+from steelyard.reporting.numbers import (
+    change_digits,
+    interval,
+    number,
+    percent,
+    percent_interval,
+    row_digits,
+)
+from steelyard.reporting.verdict import verdict, worst_first
+from steelyard.reporting.words import SEVERITIES, metric_name, short, title
 
 # Lines: verdict 4, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 3, two empty: 23,
 # which leaves one for where the report is.
@@ -20,13 +28,13 @@ _METRICS = 5
 _FINDINGS = 2
 
 
-def summary(result: AuditResult) -> RenderableType:
+def summary(audit: Mapping[str, Any]) -> RenderableType:
     """Return the answer as something that a rich console prints.
 
     Parameters
     ----------
-    result : AuditResult
-        The audit.
+    audit : mapping
+        The content of ``audit.json``.
 
     Returns
     -------
@@ -34,14 +42,28 @@ def summary(result: AuditResult) -> RenderableType:
         At most 24 lines at 80 columns: verdict, metrics, weights, the parts of
         the change, coverage, advice and the worst findings. Colour repeats what
         the words say.
+
+    Examples
+    --------
+    >>> from rich.console import Console
+    >>> from steelyard.reporting import summary
+    >>> audit = {
+    ...     "schema_version": "2", "steelyard_version": "0.1", "seed": 0, "rows": {"train": 900, "live": 400},
+    ...     "data": [], "weights": None, "windows": [], "attribution": None, "prediction": None,
+    ...     "advice": [], "findings": [], "seconds": {}, "performance": [],
+    ...     "shift": {"kind": "none", "auc": {"value": 0.503, "low": 0.491, "high": 0.515}, "p_value": 0.41,
+    ...               "detectable_auc": 0.54, "features": [], "readings": []},
+    ... }
+    >>> Console(width=80).print(summary(audit))  # doctest: +NORMALIZE_WHITESPACE
+    No difference between TRAIN and LIVE was found (AUC 0.503 [0.491, 0.515]; an AUC
+    of 0.54 or more would have been seen).
     """
-    audit = result.to_dict()
-    verdict = wording.verdict(audit)
+    said = verdict(audit)
     first = {"inconclusive": "Inconclusive. ", "partial": "In part inconclusive. ", "answered": ""}[
-        verdict.state
+        said.state
     ]
     parts: list[RenderableType] = [
-        _Clamped(Text.assemble((first, "bold italic"), _plain(verdict.text)), 4),
+        _Clamped(Text.assemble((first, "bold italic"), _plain(said.text)), 4),
         Text(),
     ]
     if audit["performance"]:
@@ -74,7 +96,7 @@ class _Clamped:
 
 def _plain(text: str) -> Text:
     """Return the text as it is: markup in a column name stays text, and cannot reach the terminal."""
-    return Text(wording.short(text, 1000))
+    return Text(short(text, 1000))
 
 
 def _metrics(rows: list[Mapping[str, Any]]) -> Table:
@@ -85,17 +107,17 @@ def _metrics(rows: list[Mapping[str, Any]]) -> Table:
     for name in ("TRAIN", "LIVE, estimated", "95% interval", *(["LIVE, measured"] if measured else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
-        digits = wording.row_digits(row)
+        digits = row_digits(row)
         known = row["live_estimate"] is not None
-        estimate = wording.number(row["live_estimate"], digits) if known else "inconclusive"
+        estimate = number(row["live_estimate"], digits) if known else "inconclusive"
         cells = [
-            _plain(wording.short(wording.title(wording.metric_name(row["metric"])), 24)),
-            Text(wording.number(row["naive"], digits)),
+            _plain(short(title(metric_name(row["metric"])), 24)),
+            Text(number(row["naive"], digits)),
             Text(estimate, "bold" if known else "italic"),
-            Text(wording.interval(row["low"], row["high"], digits)),
+            Text(interval(row["low"], row["high"], digits)),
         ]
         if measured:
-            cells.append(Text(wording.number(row["live_actual"], digits)))
+            cells.append(Text(number(row["live_actual"], digits)))
         table.add_row(*cells)
     if len(rows) > len(shown):
         table.add_row(Text(f"and {len(rows) - len(shown)} more", "dim"))
@@ -112,46 +134,44 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     if prediction is not None:
         yield "Coverage", 1, _coverage(prediction)
     for i, advice in enumerate(audit["advice"][:2]):
-        yield "" if i else "Do", 1 if i else 2, f"{wording.short(advice['action'], 200)}: {advice['why']}"
-    findings = wording.worst_first(audit["findings"])
+        yield "" if i else "Do", 1 if i else 2, f"{short(advice['action'], 200)}: {advice['why']}"
+    findings = worst_first(audit["findings"])
     if findings:
         counts = [
             f"{n} {name.lower()}{'s' if n > 1 else ''}"
-            for key, name in wording.SEVERITIES.items()
+            for key, name in SEVERITIES.items()
             if (n := sum(f["severity"] == key for f in findings))
         ]
         yield "Findings", 1, ", ".join(counts)
         for f in findings[:_FINDINGS]:
-            yield "", 1, f"{wording.SEVERITIES[f['severity']]}: {f['text']}"
+            yield "", 1, f"{SEVERITIES[f['severity']]}: {f['text']}"
 
 
 def _weights(weights: Mapping[str, Any]) -> str:
     k = weights["pareto_k"]
-    share = wording.percent(weights["ess_fraction"])
-    text = f"worth {wording.number(weights['ess'], 0)} rows ({share} of TRAIN)"
+    share = percent(weights["ess_fraction"])
+    text = f"worth {number(weights['ess'], 0)} rows ({share} of TRAIN)"
     text += f", Pareto k {k:.2f}" if k is not None else ", Pareto k not measured"
-    return f"{text}, {wording.percent(weights['outside_support'])} of LIVE uncovered"
+    return f"{text}, {percent(weights['outside_support'])} of LIVE uncovered"
 
 
 def _why(attribution: Mapping[str, Any], performance: list[Mapping[str, Any]]) -> str:
     parts = sorted(attribution["parts"], key=lambda p: -abs(p["change"]))
-    digits = wording.change_digits(attribution, performance)
-    named = [
-        f"{wording.short(p['name'], 40)} {wording.number(p['change'], digits, sign=True)}" for p in parts[:3]
-    ]
+    digits = change_digits(attribution, performance)
+    named = [f"{short(p['name'], 40)} {number(p['change'], digits, sign=True)}" for p in parts[:3]]
     rest = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
-    total = wording.number(attribution["total"], digits, sign=True)
-    return f"{wording.metric_name(attribution['metric'])} {total}: {'; '.join(named)}{rest}"
+    total = number(attribution["total"], digits, sign=True)
+    return f"{metric_name(attribution['metric'])} {total}: {'; '.join(named)}{rest}"
 
 
 def _coverage(prediction: Mapping[str, Any]) -> str:
-    aim = wording.percent(1 - prediction["alpha"])
+    aim = percent(1 - prediction["alpha"])
     if prediction["expected_coverage"] is None:
         return f"inconclusive: no coverage can be stated (aim {aim})"
-    text = f"{wording.percent(prediction['expected_coverage'], 1)} "
-    text += f"{wording.percent_interval(prediction['low'], prediction['high'])} (aim {aim})"
+    text = f"{percent(prediction['expected_coverage'], 1)} "
+    text += f"{percent_interval(prediction['low'], prediction['high'])} (aim {aim})"
     if prediction["live_actual_coverage"] is not None:
-        return f"{text}, measured {wording.percent(prediction['live_actual_coverage'], 1)}"
+        return f"{text}, measured {percent(prediction['live_actual_coverage'], 1)}"
     if prediction["unweighted_expected_coverage"] is not None:
-        return f"{text}, without weights {wording.percent(prediction['unweighted_expected_coverage'], 1)}"
+        return f"{text}, without weights {percent(prediction['unweighted_expected_coverage'], 1)}"
     return text

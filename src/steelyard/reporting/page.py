@@ -10,8 +10,18 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from steelyard.auditing.reporting import figures, wording
-from steelyard.auditing.reporting.figures import Mark, Scale
+from steelyard.reporting import figures, numbers
+from steelyard.reporting.figures import Mark, Scale
+from steelyard.reporting.numbers import (
+    change_digits,
+    decimals,
+    interval,
+    percent,
+    percent_interval,
+    row_digits,
+)
+from steelyard.reporting.verdict import primary, reasons, verdict, worst_first
+from steelyard.reporting.words import KINDS, TRUST, higher_is_better, metric_name, short, title
 
 # What one list of the page shows at most. The rest is in audit.json.
 TOP = 15
@@ -19,49 +29,23 @@ MOST_POINTS = 240
 MOST_WINDOWS = 40
 MOST_FINDINGS = 40
 
-_ASSUMPTIONS = {
-    "covariate": (
-        "Rows with the same inputs have the same outcomes on LIVE as on TRAIN. "
-        "Without live labels this cannot be tested; if it fails, the estimates for LIVE fail with it."
-    ),
-    "label": (
-        "Rows with the same outcome have the same inputs on LIVE as on TRAIN: "
-        "only the mix of outcomes moved. "
-        "Without live labels this can be tested in part only."
-    ),
-    "both": (
-        "The inputs and the mix of outcomes moved, and nothing else: "
-        "what the inputs say about the outcome is otherwise the same on LIVE as on TRAIN."
-    ),
-    "none": "What cannot be seen without live labels has not changed either: the outcomes given the inputs.",
-    "concept": (
-        "The relation between inputs and outcome has changed, "
-        "so weights alone cannot carry TRAIN over to LIVE. "
-        "Figures for LIVE rest on the live labels."
-    ),
-    "cannot tell": (
-        "The kind of shift is not known, so an estimate for LIVE, if there is one, "
-        "holds under its own method's assumption only."
-    ),
-}
-
 
 def view(audit: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that the template of the page needs, from the content of ``audit.json``."""
     return {
         "audit": audit,
-        "verdict": wording.verdict(audit),
-        "reasons": wording.reasons(audit),
+        "verdict": verdict(audit),
+        "reasons": reasons(audit),
         "tiles": _tiles(audit),
         "shift": _shift(audit["shift"]),
         "balance": _balance(audit["weights"]),
-        "trust": audit["weights"] and _TRUST[audit["weights"]["trust"]],
+        "trust": audit["weights"] and TRUST[audit["weights"]["trust"]],
         "performance": _performance(audit["performance"]),
         "windows": _windows(audit["windows"]),
         "attribution": _attribution(audit["attribution"], audit["performance"]),
         "prediction": _prediction(audit["prediction"]),
         "notes": _cut([n for n in audit["data"] if n["issues"]], TOP),
-        "findings": _cut(wording.worst_first(audit["findings"]), MOST_FINDINGS),
+        "findings": _cut(worst_first(audit["findings"]), MOST_FINDINGS),
         "assumptions": _assumptions(audit),
         "features": sum(1 for n in audit["data"] if n["role"] == "feature"),
         "target": next((n["name"] for n in audit["data"] if n["role"] == "target"), None),
@@ -71,11 +55,11 @@ def view(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:
     """Write a number as in the terminal, with a true minus sign."""
-    return wording.number(value, digits, sign=sign).replace("-", "−")
+    return numbers.number(value, digits, sign=sign).replace("-", "−")
 
 
 def _said(name: str, value: str) -> str:
-    return f"{wording.short(name)}: {value}"
+    return f"{short(name)}: {value}"
 
 
 def _or_none(value: float | None, digits: int) -> str | None:
@@ -84,11 +68,11 @@ def _or_none(value: float | None, digits: int) -> str | None:
 
 def name(text: str) -> Markup:
     """Return a column's name, cut, that may break after each underscore."""
-    return Markup(escape(wording.short(text)).replace("_", Markup("_<wbr>")))
+    return Markup(escape(short(text)).replace("_", Markup("_<wbr>")))
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
-    return wording.interval(low, high, digits).replace("-", "−")
+    return interval(low, high, digits).replace("-", "−")
 
 
 def _cut(rows: Sequence[Any], most: int) -> dict[str, Any]:
@@ -98,32 +82,32 @@ def _cut(rows: Sequence[Any], most: int) -> dict[str, Any]:
 def _tiles(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the big numbers, each with lines below; one without a value reads as inconclusive."""
     auc, weights, prediction = audit["shift"]["auc"], audit["weights"], audit["prediction"]
-    digits = wording.decimals([auc["value"]], auc["low"], auc["high"])
+    digits = decimals([auc["value"]], auc["low"], auc["high"])
     lines = [_interval(auc["low"], auc["high"], digits), "0.5 is not at all, 1 is always"]
     if auc["value"] is None:
         lines = ["It was not measured."]
     tiles = [_tile("Can LIVE be told from TRAIN?", _or_none(auc["value"], digits), lines, unit="AUC")]
-    row = wording.primary(audit)
+    row = primary(audit)
     if row is not None:
-        digits = wording.row_digits(row)
+        digits = row_digits(row)
         lines = [_interval(row["low"], row["high"], digits)]
         if row["live_estimate"] is None:
             lines = ["No estimate can be supported."]
         for key, words in (("live_actual", "measured"), ("naive", "in training")):
             if row[key] is not None:
                 lines.append(f"{number(row[key], digits)} {words}")
-        name = wording.title(wording.metric_name(row["metric"]))
+        name = title(metric_name(row["metric"]))
         tiles.append(_tile(f"{name} on LIVE, estimated", _or_none(row["live_estimate"], digits), lines))
     if weights is not None:
         lines = [
-            f"{wording.percent(weights['ess_fraction'])} of {audit['rows']['train']:,} rows",
+            f"{percent(weights['ess_fraction'])} of {audit['rows']['train']:,} rows",
             "as an effective sample size",
         ]
         tiles.append(_tile("TRAIN rows that still count", _or_none(weights["ess"], 0), lines))
     if prediction is not None:
-        value: str | None = wording.percent(prediction["expected_coverage"], 1)
-        aim = f"aiming at {wording.percent(1 - prediction['alpha'])}"
-        lines = [wording.percent_interval(prediction["low"], prediction["high"]), aim]
+        value: str | None = percent(prediction["expected_coverage"], 1)
+        aim = f"aiming at {percent(1 - prediction['alpha'])}"
+        lines = [percent_interval(prediction["low"], prediction["high"]), aim]
         if prediction["expected_coverage"] is None:
             value, lines = None, ["No coverage can be stated.", aim]
         tiles.append(_tile(f"Coverage of prediction {prediction['kind']}s there", value, lines))
@@ -158,14 +142,11 @@ def _balance(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
     scale = Scale(-widest, widest)
     rows = []
     for b in cut["rows"]:
-        words = f"{wording.short(b['name'])}: {number(b['before'], 2)} before, {number(b['after'], 2)} after"
+        words = f"{short(b['name'])}: {number(b['before'], 2)} before, {number(b['after'], 2)} after"
         marks = [Mark(b["before"], "hollow"), Mark(b["after"])]
         rows.append({**b, "figure": figures.dots(scale, marks, words, reference=(-0.1, 0.1))})
     off = sum(1 for b in ordered if b["after"] is not None and abs(b["after"]) > 0.1)
     return {"rows": rows, "more": cut["more"], "scale": scale, "off": off, "count": len(ordered)}
-
-
-_TRUST = {"not used": "None were used", "yes": "Yes", "with care": "With care", "no": "No"}
 
 
 _COLUMNS = (("naive", "training"), ("live_estimate", "estimate on LIVE"), ("live_actual", "measured"))
@@ -175,7 +156,7 @@ def _performance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     out = []
     methods: dict[str, list[str]] = {}
     for row in rows[:TOP]:
-        name, digits = wording.metric_name(row["metric"]), wording.row_digits(row)
+        name, digits = metric_name(row["metric"]), row_digits(row)
         figures_of = {key: _or_none(row[key], digits) for key, _ in _COLUMNS}
         said = [f"{words} {figures_of[key]}" for key, words in _COLUMNS if figures_of[key]]
         marks = [
@@ -185,7 +166,7 @@ def _performance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ]
         ends = [row[key] for key in ("naive", "live_estimate", "low", "high", "live_actual")]
         scale = Scale.around(ends, pad=0.12)
-        better = wording.higher_is_better(row["metric"])
+        better = higher_is_better(row["metric"])
         out.append(
             {
                 **figures_of,
@@ -220,7 +201,7 @@ def _windows(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     latest = []
     for w in windows[-MOST_WINDOWS:]:
         row = next((p for p in w["performance"] if p["metric"] == metric), None)
-        digits = wording.row_digits(row) if row else 0
+        digits = row_digits(row) if row else 0
         known = row is not None and row["live_estimate"] is not None
         latest.append(
             {
@@ -252,9 +233,9 @@ def _window_chart(metric: str, records: Sequence[Mapping[str, Any] | None], wind
     actual = [r["live_actual"] if r else None for r in records]
     naive = next((r["naive"] for r in records if r and r["naive"] is not None), None)
     known = [m.value for m in marks if m.value is not None]
-    digits = wording.decimals(known)
-    first, last = wording.short(windows[0]["start"], 20), wording.short(windows[-1]["end"], 20)
-    words = f"{wording.metric_name(metric)} in {len(windows)} windows, {first} to {last}: "
+    digits = decimals(known)
+    first, last = short(windows[0]["start"], 20), short(windows[-1]["end"], 20)
+    words = f"{metric_name(metric)} in {len(windows)} windows, {first} to {last}: "
     if known:
         words += f"between {number(min(known), digits)} and {number(max(known), digits)}"
     else:
@@ -273,10 +254,10 @@ def _attribution(
     ends = [v for p in cut["rows"] for v in (p["change"], p["low"], p["high"])]
     left_over = sum(p["change"] for p in rest)
     scale = Scale.around([0.0, *ends, attribution["unexplained"], left_over])
-    digits = wording.change_digits(attribution, performance)
+    digits = change_digits(attribution, performance)
     rows = []
     for p in cut["rows"]:
-        words = f"{wording.short(p['name'])}: {number(p['change'], digits, sign=True)}"
+        words = f"{short(p['name'])}: {number(p['change'], digits, sign=True)}"
         figure = figures.bar(scale, p["change"], words, low=p["low"], high=p["high"])
         rows.append(
             {
@@ -324,17 +305,15 @@ def _prediction(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
         **prediction,
         "aim": aim,
         "scale": scale,
-        "size": wording.number(p["mean_size"], 2 if p["kind"] == "set" else None)
+        "size": numbers.number(p["mean_size"], 2 if p["kind"] == "set" else None)
         if p["mean_size"] is not None
         else None,
         "rows": [
             {
                 "name": name,
-                "value": wording.percent(m.value, 1),
-                "limits": wording.percent_interval(m.low, m.high),
-                "figure": figures.dots(
-                    scale, [m], f"{name}: {wording.percent(m.value, 1)}", reference=(aim,)
-                ),
+                "value": percent(m.value, 1),
+                "limits": percent_interval(m.low, m.high),
+                "figure": figures.dots(scale, [m], f"{name}: {percent(m.value, 1)}", reference=(aim,)),
             }
             for name, m in known
         ],
@@ -343,9 +322,9 @@ def _prediction(prediction: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _assumptions(audit: Mapping[str, Any]) -> list[str]:
     kind, weights = audit["shift"]["kind"], audit["weights"]
-    out = [_ASSUMPTIONS[kind]]
+    out = [KINDS[kind].assumption]
     if weights is not None:
-        outside = wording.percent(weights["outside_support"])
+        outside = percent(weights["outside_support"])
         out.append(
             "Every kind of LIVE row also occurs in TRAIN. "
             f"This fails for {outside} of LIVE; no figure here speaks for those rows."

@@ -1,0 +1,160 @@
+"""The words for what an audit can be: kinds of shift, severities, advice, trust and metrics, and safe text.
+
+One table a thing, for the page, the terminal and whoever writes a sentence about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from steelyard.losses.metric_facts import METRIC_FACTS
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is said of one kind of shift.
+
+    Attributes
+    ----------
+    label : str
+        Its name, to stand alone.
+    meaning : str
+        What has happened, as a clause.
+    assumption : str
+        What figures for LIVE rest on then, in sentences.
+    basis : str
+        The same as a clause behind the method of an estimate.
+    """
+
+    label: str
+    meaning: str
+    assumption: str
+    basis: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "none": Kind(
+        label="No shift found",
+        meaning="no difference between TRAIN and LIVE was found",
+        assumption=(
+            "What cannot be seen without live labels has not changed either: the outcomes given the inputs."
+        ),
+        basis="no shift was found",
+    ),
+    "covariate": Kind(
+        label="Covariate shift",
+        meaning="the mix of inputs has moved (covariate shift)",
+        assumption=(
+            "Rows with the same inputs have the same outcomes on LIVE as on TRAIN. "
+            "Without live labels this cannot be tested; if it fails, the estimates for LIVE fail with it."
+        ),
+        basis="assumes that the relation of target and features holds",
+    ),
+    "label": Kind(
+        label="Label shift",
+        meaning="the mix of outcomes has moved (label shift)",
+        assumption=(
+            "Rows with the same outcome have the same inputs on LIVE as on TRAIN: "
+            "only the mix of outcomes moved. "
+            "Without live labels this can be tested in part only."
+        ),
+        basis="assumes that only the classes' shares changed",
+    ),
+    "both": Kind(
+        label="Covariate and label shift",
+        meaning="the mix of inputs and the mix of outcomes have both moved",
+        assumption=(
+            "The inputs and the mix of outcomes moved, and nothing else: "
+            "what the inputs say about the outcome is otherwise the same on LIVE as on TRAIN."
+        ),
+        basis="assumes that the classes' shares and a few columns changed",
+    ),
+    "concept": Kind(
+        label="Concept shift",
+        meaning="the relation between the inputs and the outcome has changed (concept shift)",
+        assumption=(
+            "The relation between inputs and outcome has changed, "
+            "so weights alone cannot carry TRAIN over to LIVE. "
+            "Figures for LIVE rest on the live labels."
+        ),
+        basis="assumes that the relation of target and features holds, which LIVE's labels refute",
+    ),
+    "cannot tell": Kind(
+        label="Cannot tell",
+        meaning="the data cannot tell which kind of shift it is",
+        assumption=(
+            "The kind of shift is not known, so an estimate for LIVE, if there is one, "
+            "holds under its own method's assumption only."
+        ),
+        basis=(
+            "the value assumes that the relation of target and features holds, the interval "
+            "covers a change of the classes' shares as well"
+        ),
+    ),
+}
+
+READINGS: Mapping[str, str] = {
+    "none": "Nothing moved: neither the columns nor the relation of target and columns.",
+    "columns": "The columns moved, and the relation of target and columns holds.",
+    "classes": "The shares of the classes moved, and the columns in each class are as they were.",
+    "classes and columns": "The shares of the classes moved and a few columns besides, and the rest of the "
+    "columns in each class is as it was.",
+}
+"""What each reading of a shift takes to be so."""
+
+SEVERITIES: Mapping[str, str] = {"error": "Error", "warning": "Warning", "info": "Note"}
+"""The gravest first."""
+
+TRUST: Mapping[str, str] = {"not used": "None were used", "yes": "Yes", "with care": "With care", "no": "No"}
+"""Answers to whether the weights can be trusted."""
+
+ADVICE: Mapping[str, str] = {
+    "label": "label rows of LIVE",
+    "wait": "rely on no figure yet",
+    "use labels": "go by LIVE's labels",
+    "retrain": "train anew, without weights",
+    "retrain weighted": "train anew, with the weights",
+    "recalibrate": "recalibrate the model's probabilities",
+    "keep": "keep the model, and expect the estimate",
+    "nothing": "do nothing",
+    "no weighting": "do not weight the training",
+    "labels noisy": "what wrong labels in TRAIN mean for training",
+}
+"""What advice of each kind comes to."""
+
+
+def short(text: object, length: int = 60) -> str:
+    """Make any text safe to show in one line: no control characters, at most ``length`` long.
+
+    Column names and categories come from files, and may hold terminal escapes,
+    direction overrides or a whole page of text.
+
+    Examples
+    --------
+    >>> short("a very long name", 10)
+    'a very lo…'
+    """
+    clean = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in str(text))
+    return clean if len(clean) <= length else clean[: length - 1].rstrip() + "…"
+
+
+def metric_name(key: str) -> str:
+    """Return a metric's name as it stands inside a sentence."""
+    return METRIC_FACTS[key].title if key in METRIC_FACTS else short(key.replace("_", " "), 40)
+
+
+def title(text: str) -> str:
+    """Return the text with a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def higher_is_better(key: str) -> bool | None:
+    """Return whether more of this metric is better, or None where that is not known."""
+    return METRIC_FACTS[key].greater_is_better if key in METRIC_FACTS else None
+
+
+def sentence(text: str) -> str:
+    """Return the text ended by a full stop, unless it ends in one already."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

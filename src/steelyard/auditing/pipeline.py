@@ -90,9 +90,10 @@ def audit(
         Columns to leave out.
     positive : object, optional
         The positive one of two classes.
-    weighting : str
-        ``"auto"``, ``"none"``, ``"linear"``, ``"boosted"``, ``"blend"``,
-        ``"rulsif"`` or ``"label_shift"``.
+    weighting : str or weight estimator
+        How TRAIN's rows are weighed, as elsewhere: ``"auto"`` (`AutoRatio`), the name of a
+        class of :mod:`steelyard.weighting`, or such an estimator; or ``"none"``,
+        ``"linear"``, ``"boosted"``, ``"blend"``, ``"rulsif"`` or ``"label_shift"``.
     label_noise : float or mapping, optional
         The share of TRAIN's labels that is wrong, of all rows or ``{true class: share}``,
         if it is known: the advice then says whether to train on them as they are.

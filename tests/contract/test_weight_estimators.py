@@ -223,7 +223,6 @@ EXACT_ON_COPIES = {
 @each
 def test_integer_weights_are_repeated_rows(case: Case, sample: Any, monkeypatch: Any) -> None:
     """Chance is taken out first: a row and its copies share a fold, and centres are the same rows."""
-    import steelyard.weighting.auto as auto
     import steelyard.weighting.labels._posteriors as label_shift
     import steelyard.weighting.labels.continuous as continuous
     import steelyard.weighting.ratios.classifier as classifier
@@ -231,12 +230,13 @@ def test_integer_weights_are_repeated_rows(case: Case, sample: Any, monkeypatch:
     import steelyard.weighting.ratios.kliep as kliep
     import steelyard.weighting.ratios.least_squares as least_squares
     import steelyard.weighting.ratios.mean_matching as mean_matching
+    import steelyard.weighting.study as study
 
     s = sample
     times = 1 + (np.arange(400) % 3 == 0) + 2 * (s.y == 1) * (s.X[:, 0] > 0)
     rows = np.repeat(np.arange(400), times)
     deal = {400: np.arange(400) % 5, 300: np.arange(300) % 5, len(rows): (np.arange(400) % 5)[rows]}
-    for module in (classifier, continuous, label_shift, auto):
+    for module in (classifier, continuous, label_shift, study):
         monkeypatch.setattr(module, "deal_folds", lambda n, *_, **__: deal[n])
     # The kernel methods draw rows before they deal them: each row once, then the copies.
     once = np.unique(rows, return_index=True)[1]

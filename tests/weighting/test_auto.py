@@ -12,8 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from steelyard.datasets import make_gaussian_shift, make_mixture_shift
 from steelyard.errors import InputError
 from steelyard.weighting import AutoRatio, best_cap, ratio_score
-from steelyard.weighting.auto import pool
-from steelyard.weighting.ratios.learners import LEARNERS, Design, sparse_logistic
+from steelyard.weighting._choose import pool
+from steelyard.weighting.ratios._design import Design
+from steelyard.weighting.ratios._sample import Measured, Sample
+from steelyard.weighting.ratios._sparse import sparse_logistic
+from steelyard.weighting.ratios.learners import LEARNERS
 
 
 def _error(w, log_ratio):
@@ -109,8 +112,20 @@ def test_every_learner_has_the_right_sign_and_scale(name):
     """Sides of unequal size, and a source that is weighted to half of its rows' number."""
     s = make_gaussian_shift(n_source=3000, n_target=1000, shift=(0.9, -0.6), n_features=4, random_state=8)
     rows, domain = np.vstack([s.X, s.X_target]), np.repeat([0, 1], [3000, 1000])
-    weight = np.repeat([0.5, 1.0], [3000, 1000])
-    f = LEARNERS[name](rows, domain, weight, np.zeros(4, dtype=bool), np.random.default_rng(0))
+    weight, fold = np.repeat([0.5, 1.0], [3000, 1000]), np.arange(4000) % 2
+    sample = Sample(Measured(rows, domain, weight, np.zeros(4, dtype=bool)), weight, fold, 2)
+
+    def make(name):
+        return LEARNERS[name](sample, np.random.default_rng(0), make)
+
+    learner = make(name)
+    for k in range(2):
+        learner.fit(k)
+    models = learner.models()
+
+    def f(X):
+        return models.each(X).mean(axis=1)
+
     new = make_gaussian_shift(n_source=4000, n_target=10, shift=(0.9, -0.6), n_features=4, random_state=9)
     inner = np.abs(new.log_ratio) < 1.5
     slope, level = np.polyfit(new.log_ratio[inner], f(new.X)[inner], 1)

@@ -16,6 +16,7 @@ Loss = Literal["logistic", "squared"]
 
 _CAP_LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _CAP_GAIN = 0.05
+_FEW = 5
 
 
 def ratio_score(
@@ -66,8 +67,8 @@ def best_cap(log_ratio: Any, log_ratio_target: Any, *, sample_weight: Any = None
     """Return the log ratio above which larger ones only add error, by the squared score of held-out rows.
 
     Where a ratio is truly large there are target rows, so that the caps tried are
-    quantiles of the target's log ratios, and none. The highest that comes within 5%
-    of the best score is returned: the score of the largest weights rests on few rows.
+    quantiles of the target's log ratios, up to `most_shown`. The highest that comes
+    within 5% of the best score is returned: the score of the largest weights rests on few rows.
 
     Parameters
     ----------
@@ -80,10 +81,75 @@ def best_cap(log_ratio: Any, log_ratio_target: Any, *, sample_weight: Any = None
     0.5
     """
     s, t = np.asarray(log_ratio, dtype=np.float64), np.asarray(log_ratio_target, dtype=np.float64)
-    caps = [*np.quantile(t, _CAP_LEVELS), np.inf]
-    scores = [
-        ratio_score(np.minimum(s, c), np.minimum(t, c), sample_weight=sample_weight, loss="squared")
-        for c in caps
-    ]
+    most = most_shown(s, t, sample_weight=sample_weight)
+    levels = np.quantile(t, _CAP_LEVELS)
+    caps = [*levels[levels < most], most]
+    scores = [weights_score(np.minimum(s, c), np.minimum(t, c), sample_weight=sample_weight) for c in caps]
     enough = max(scores) - _CAP_GAIN * abs(max(scores))
     return float(caps[int(np.flatnonzero(np.asarray(scores) >= enough)[-1])])
+
+
+def most_shown(log_ratio: Any, log_ratio_target: Any, *, sample_weight: Any = None) -> float:
+    """Return the largest log ratio that two samples can show.
+
+    That is the fifth largest of the target rows' (of fewer than 50 rows, a tenth's), since
+    fewer rows than that are chance, and no more than what puts all of the source's mass
+    on one row.
+
+    Parameters
+    ----------
+    log_ratio, log_ratio_target, sample_weight
+        As in `ratio_score`.
+
+    Examples
+    --------
+    >>> most_shown([0.0, 0.0], [1.0] * 99 + [50.0]) == np.log(2)
+    True
+    """
+    s, t = np.asarray(log_ratio, dtype=np.float64), np.asarray(log_ratio_target, dtype=np.float64)
+    w = as_weights(sample_weight, s.shape[0])
+    enough = min(_FEW, max(len(t) // 10, 1))
+    common = float(np.partition(t, len(t) - enough)[len(t) - enough])
+    # One row that has all the mass weighs as much as all rows do together.
+    return min(common, log_mean_exp(s, sample_weight=w) + float(np.log(np.count_nonzero(w))))
+
+
+def weights_score(log_ratio: Any, log_ratio_target: Any, *, sample_weight: Any = None) -> float:
+    """Return the squared `ratio_score`, target rows counted up to the largest log ratio of a source row.
+
+    Beyond that a target row's log ratio says nothing of the source rows' weights, and
+    a single one of them would outweigh all others.
+
+    Examples
+    --------
+    >>> weights_score([0.0, 1.0], [1.0]) == weights_score([0.0, 1.0], [50.0])
+    True
+    """
+    s = np.asarray(log_ratio, dtype=np.float64)
+    w = as_weights(sample_weight, s.shape[0])
+    t = np.minimum(np.asarray(log_ratio_target, dtype=np.float64), s[w > 0].max())
+    return ratio_score(s, t, sample_weight=w, loss="squared")
+
+
+def score_difference(
+    better: FloatArray,
+    better_target: FloatArray,
+    other: FloatArray,
+    other_target: FloatArray,
+    *,
+    sample_weight: FloatArray,
+) -> tuple[float, float]:
+    """Return by how much one log ratio's logistic score exceeds another's, and the standard error.
+
+    Examples
+    --------
+    >>> zero, one = np.zeros(2), np.ones(2)
+    >>> score_difference(zero, zero, zero, zero, sample_weight=one)
+    (0.0, 0.0)
+    """
+    source = np.logaddexp(0.0, other) - np.logaddexp(0.0, better)
+    target = np.logaddexp(0.0, -other_target) - np.logaddexp(0.0, -better_target)
+    centre = np.average(source, weights=sample_weight)
+    spread = np.average((source - centre) ** 2, weights=sample_weight)
+    error = 0.5 * np.sqrt(spread / sample_weight.sum() + target.var() / len(target))
+    return float(0.5 * (centre + target.mean())), float(error)

@@ -29,6 +29,7 @@ _WIDTHS = (0.5, 1.0, 2.0, 4.0)
 _PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _TUNING_ROWS = 2_000
 _PARTS = 4
+_BLOCK = 2_048
 
 
 def ridge_logistic(
@@ -39,6 +40,7 @@ def ridge_logistic(
     penalty: float | FloatArray = 1e-6,
     start: FloatArray | None = None,
     tolerance: float = 1e-13,
+    single: bool = False,
 ) -> FloatArray:
     """Return the coefficients of an L2-penalised logistic regression without intercept.
 
@@ -56,6 +58,10 @@ def ridge_logistic(
     start : array of shape (m,), optional
     tolerance : float
         Stops when a step promises to lower the objective by less than this share of it.
+    single : bool
+        Whether second derivatives are computed in single precision: twice as fast, and
+        the steps, whose direction they set, still end at the same coefficients. For penalties
+        well above 1e-7 times the largest eigenvalue.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def ridge_logistic(
     for _ in range(100):
         p = expit(f)
         gradient = Z.T @ (w * (p - y)) + penalty * coef
-        hessian = (Z * (w * p * (1 - p))[:, None]).T @ Z
+        hessian = information(Z, w * p * (1 - p), single=single)
         hessian.flat[:: Z.shape[1] + 1] += penalty
         step = -cho_solve(cho_factor(hessian, lower=True), gradient)
         decrement = -float(gradient @ step)
@@ -101,6 +107,26 @@ def ridge_logistic(
             break  # no decrease in reach of rounding
         coef, f, value = coef + rate * step, f + rate * move, new
     return coef
+
+
+def information(Z: FloatArray, curvature: FloatArray, *, single: bool = False) -> FloatArray:
+    """Return ``Z.T @ diag(curvature) @ Z``, (m, m), in blocks of rows that fit a processor's cache.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> information(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([1.0, 4.0])).tolist()
+    [[1.0, 2.0], [2.0, 8.0]]
+    """
+    out = np.zeros((Z.shape[1], Z.shape[1]))
+    root = np.sqrt(curvature)[:, None]
+    for start in range(0, len(Z), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        half = Z[part] * root[part]
+        if single:
+            half = half.astype(np.float32)
+        out += half.T @ half  # of a matrix with itself: half the work of any other product
+    return out
 
 
 def free_constant(k: int, penalty: float) -> FloatArray:

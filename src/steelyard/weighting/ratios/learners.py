@@ -1,329 +1,293 @@
-"""The learners among which ``weighting="auto"`` chooses: each turns two samples into a log ratio.
+"""The learners among which ``weighting="auto"`` chooses: each turns two samples into log ratios, one a fold.
 
-A learner takes rows, their domain (1 for target), weights and a Generator, and
-returns a function from rows to log ratios. Columns may hold category codes
-and missing values.
+A learner takes the rows that are fitted and fits, fold by fold, the rows outside
+the fold; it says what each model makes of the rows that it has not seen, and
+hands over the models of all folds. Columns may hold category codes and missing values.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import lars_path_gram
 
-from steelyard.numerics.design import additive_design
+from steelyard.numerics.binning import Bins
 from steelyard.numerics.random import draw_seed
 from steelyard.weighting.ratios._basis import KernelBasis, Scale, median_width
-from steelyard.weighting.ratios.kernel_logistic import free_constant, held_out_losses, ridge_logistic
+from steelyard.weighting.ratios._folded import FoldedLogistic, balanced
+from steelyard.weighting.ratios._models import BoostedModels, KernelModels, LinearModels, Models, Tree
+from steelyard.weighting.ratios._sample import Sample
+from steelyard.weighting.ratios._sparse import refit, sparse_features
+from steelyard.weighting.ratios.kernel_logistic import free_constant, held_out_losses
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-LogRatio = Callable[[FloatArray], FloatArray]
-Learner = Callable[[FloatArray, IntArray, FloatArray, BoolArray, np.random.Generator], LogRatio]
 
-_BLOCK = 20_000
-_MOST_TERMS = 400
-_BOOSTED_TERMS = 5
+_STRONGEST = 5
 _TUNING_ROWS = 1_500
 _CENTRES = 200
+_RIDGE = 3.0
+_MOST_COLUMNS = 64
+_LEAST_ROWS = 100
 
 
-@dataclass(frozen=True)
-class Design:
-    """Columns as features of a linear model, mean zero and variance one, a constant before them.
+class Learner(Protocol):
+    """Fits the folds of a sample, each once."""
 
-    ``degree`` 2 adds the squares and products of the numbers, as far as there are
-    at most 400 features; ``n_knots`` makes splines of them. A missing number is the
-    column's median, with a column that marks it.
+    def fit(self, k: int) -> FloatArray:
+        """Fit the rows outside fold k; return the log ratios of the fitted sample's rows in it."""
+        ...
+
+    def models(self) -> Models:
+        """Return the models, once all folds are fitted."""
+        ...
+
+    @property
+    def fits(self) -> int:
+        """How many folds have been fitted."""
+        ...
+
+    def rest(self) -> None:
+        """Let go of what can be computed again."""
+        ...
+
+
+class LinearLearner:
+    """Log ratios that are linear in the features of a design, the few that matter or all with a ridge."""
+
+    def __init__(self, sample: Sample, *, degree: int = 1, n_knots: int = 0, sparse: bool = True) -> None:
+        self.sample, self.degree, self.n_knots, self.sparse = sample, degree, n_knots, sparse
+        self.coef: dict[int, FloatArray] = {}
+        self.folded: FoldedLogistic | None = None
+
+    def features(self) -> FloatArray:
+        """Return the features of the sample's rows."""
+        return self.sample.rows.design(degree=self.degree, n_knots=self.n_knots)[1]
+
+    def fit(self, k: int) -> FloatArray:
+        """Fit the rows outside fold k."""
+        Z, sample = self.features(), self.sample
+        if k not in self.coef:
+            size = sample.size()
+            if self.folded is None:
+                penalty = free_constant(Z.shape[1], (1.0 if self.sparse else _RIDGE) / size)
+                self.folded = FoldedLogistic(Z, sample.domain, sample.weight, sample.fold, penalty)
+            coef, information = self.folded.without(k)
+            if self.sparse:
+                kept = sparse_features(coef, information, size)
+                counted = balanced(sample.weight * (sample.fold != k), sample.domain)
+                coef = refit(Z, sample.domain, counted, kept, coef, information, size)
+            self.coef[k] = coef
+        return np.asarray(Z[sample.fold == k] @ self.coef[k])
+
+    def strongest(self, k: int) -> IntArray:
+        """Return the features with fold k's largest coefficients, at most five."""
+        size = np.abs(self.coef[k][1:])
+        strong = np.argsort(-size, kind="stable")[:_STRONGEST] + 1
+        return np.asarray(strong[size[strong - 1] > 0])
+
+    def models(self) -> LinearModels:
+        """Return the models of all folds."""
+        self.folded = None
+        coef = np.column_stack([self.coef[k] for k in range(self.sample.n_folds)])
+        return LinearModels(self.sample.rows.design(degree=self.degree, n_knots=self.n_knots)[0], coef)
+
+    @property
+    def fits(self) -> int:
+        """How many folds have been fitted."""
+        return len(self.coef)
+
+    def rest(self) -> None:
+        """Let go of what can be computed again."""
+        self.folded = None
+
+
+class KernelLearner:
+    """Log ratios in a Gaussian kernel's space; a part of the first fit's rows chooses width and penalty."""
+
+    def __init__(self, sample: Sample, rng: np.random.Generator) -> None:
+        self.sample, self.rng = sample, rng
+        self.basis: KernelBasis | None = None
+        self.penalty = 0.0
+        self.coef: dict[int, FloatArray] = {}
+        self.folded: FoldedLogistic | None = None
+
+    def fit(self, k: int) -> FloatArray:
+        """Fit the rows outside fold k."""
+        if self.folded is None:
+            Z = self._features(k)
+            penalty = free_constant(Z.shape[1], self.penalty)
+            self.folded = FoldedLogistic(Z, self.sample.domain, self.sample.weight, self.sample.fold, penalty)
+        if k not in self.coef:
+            self.coef[k] = self.folded.without(k)[0]
+        return np.asarray(self.folded.Z[self.sample.fold == k] @ self.coef[k])
+
+    def models(self) -> KernelModels:
+        """Return the models of all folds."""
+        assert self.basis is not None
+        self.folded = None
+        coef = np.column_stack([self.coef[k] for k in range(self.sample.n_folds)])
+        return KernelModels(self.sample.rows.design()[0], self.basis, coef)
+
+    @property
+    def fits(self) -> int:
+        """How many folds have been fitted."""
+        return len(self.coef)
+
+    def rest(self) -> None:
+        """Let go of what can be computed again."""
+        self.folded = None
+
+    def _features(self, k: int) -> FloatArray:
+        rows = self.sample.rows.design()[1][:, 1:]
+        if self.basis is None:
+            self._tune(rows, k)
+        assert self.basis is not None
+        return self.basis.standardised(rows)
+
+    def _tune(self, rows: FloatArray, k: int) -> None:
+        sample, rng = self.sample, self.rng
+        counted = balanced(sample.weight * (sample.fold != k), sample.domain)
+        few = np.concatenate(
+            [
+                rng.permutation(np.flatnonzero((sample.domain == side) & (counted > 0)))[:_TUNING_ROWS]
+                for side in (0, 1)
+            ]
+        )
+        unit = median_width(rows[rng.permutation(few)[:1000]], rng)
+        losses = held_out_losses(
+            rows[few],
+            sample.domain[few].astype(np.float64),
+            counted[few],
+            [float(unit * f) for f in (0.5, 1.0, 2.0, 4.0)],
+            [1e-1, 1e-2, 1e-3, 1e-4, 1e-5],
+            rng,
+            splits=1,  # its fit is judged once more beside the others'
+        )
+        width, self.penalty = min(losses, key=lambda key: losses[key])
+        nothing = Scale(np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
+        self.basis = KernelBasis(nothing, rows[rng.permutation(few)[:_CENTRES]], width)
+
+
+class BoostedLearner:
+    """Boosted trees on columns, and, over a linear learner, on its log ratio and its strongest terms.
+
+    Held-out rows of the first fit say how many trees; the other folds get as many. In a
+    wide table each fold's trees get the 64 columns of which the ranks differ most.
     """
 
-    columns: Any
-    gaps: IntArray
-    n_numbers: int
-    degree: int
-    scale: Scale | None = None
+    def __init__(self, sample: Sample, rng: np.random.Generator, base: LinearLearner | None = None) -> None:
+        self.sample, self.rng, self.base = sample, rng, base
+        self.n_trees: int | None = None
+        self.trees: dict[int, Tree] = {}
+        self.said: dict[int, FloatArray] = {}
 
-    @classmethod
-    def of(
-        cls, X: FloatArray, weight: FloatArray, categorical: BoolArray, *, degree: int = 1, n_knots: int = 0
-    ) -> Design:
-        """Measure the columns of rows, of which ``weight`` says how much they count."""
-        columns = additive_design(categorical, n_knots=n_knots, sparse=False, max_categories=15).fit(X)
-        gaps = np.flatnonzero(np.isnan(X).any(axis=0) & ~categorical)
-        raw = cls(columns, gaps, int((~categorical).sum()) if n_knots == 0 else 0, degree)
-        features = raw._features(X)
-        mean = np.average(features, axis=0, weights=weight)
-        spread = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weight))
-        # Columns are on one scale already: what hardly varies is rounding, or a product that never changes.
-        spread = np.where(spread > 1e-9, spread, np.inf)
-        return cls(columns, gaps, raw.n_numbers, degree, Scale(mean, spread))
+    def fit(self, k: int) -> FloatArray:
+        """Fit the rows outside fold k."""
+        if k not in self.trees:
+            self._fit(k)
+        return self.said[k]
 
-    def __call__(self, X: FloatArray) -> FloatArray:
-        """Return the features of rows, (n, k), the constant first."""
-        features = self._features(X)
-        if self.scale is not None:
-            features = self.scale(features)
-        return np.hstack([np.ones((len(X), 1)), features])
+    def _fit(self, k: int) -> None:
+        sample, categorical = self.sample, self.sample.rows.categorical
+        codes = sample.rows.bins()[1]
+        train, held = np.flatnonzero((sample.fold != k) & (sample.weight > 0)), sample.fold == k
+        columns = _telling(codes[train], sample.domain[train], categorical)
+        rows, mask = codes[:, columns], categorical[columns]
+        terms: IntArray | None = None
+        term_bins: Bins | None = None
+        if self.base is not None:
+            self.base.fit(k)
+            terms = self.base.strongest(k)
+            Z = self.base.features()
+            more = np.column_stack([Z @ self.base.coef[k], Z[:, terms]])
+            term_bins = Bins.of(more, np.zeros(more.shape[1], dtype=bool))
+            rows = np.hstack([rows, term_bins(more)])
+            mask = np.append(mask, np.zeros(more.shape[1], dtype=bool))
+        model = _boosting(len(train), mask, self.n_trees, draw_seed(self.rng))
+        weight = sample.weight[train]
+        same = bool(np.all(weight == weight[0]))
+        model.fit(rows[train], sample.domain[train], sample_weight=None if same else weight)
+        if self.n_trees is None:
+            late = _PATIENCE if len(train) >= _LEAST_ROWS and model.n_iter_ < _MOST_TREES else 0
+            self.n_trees = max(model.n_iter_ - late, 1)
+        mass = sample.mass(k)
+        self.trees[k] = Tree(model, float(np.log(mass[0]) - np.log(mass[1])), columns, terms, term_bins)
+        self.said[k] = model.decision_function(rows[held]) + self.trees[k].offset
 
-    def _features(self, X: FloatArray) -> FloatArray:
-        base = np.asarray(self.columns.transform(X))
-        parts = [base, np.isnan(X[:, self.gaps]).astype(np.float64)]
-        p = self.n_numbers
-        if self.degree == 2 and p and base.shape[1] + p <= _MOST_TERMS:
-            numbers = base[:, :p]  # the numbers' columns come first
-            if base.shape[1] + p * (p + 1) // 2 <= _MOST_TERMS:
-                left, right = np.triu_indices(p)
-                parts.append(numbers[:, left] * numbers[:, right])
-            else:
-                parts.append(numbers**2)
-        return np.hstack(parts)
+    def models(self) -> BoostedModels:
+        """Return the models of all folds."""
+        trees = tuple(self.trees[k] for k in range(self.sample.n_folds))
+        base = None if self.base is None else self.base.models()
+        return BoostedModels(self.sample.rows.bins()[0], trees, base)
 
-    def values(self, X: FloatArray, coef: FloatArray) -> FloatArray:
-        """Return the function with these coefficients at rows, (n,), in blocks."""
-        out = np.empty(len(X))
-        for start in range(0, len(X), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            out[part] = self(X[part]) @ coef
-        return out
+    @property
+    def fits(self) -> int:
+        """How many folds have been fitted."""
+        return len(self.trees)
 
-
-@dataclass(frozen=True)
-class Linear:
-    """A log ratio that is linear in the features of a design."""
-
-    design: Design
-    coef: FloatArray
-
-    def __call__(self, X: FloatArray) -> FloatArray:
-        """Return the log ratio at rows, (n,)."""
-        return self.design.values(X, self.coef)
-
-    def terms(self, X: FloatArray) -> FloatArray:
-        """Return the log ratio and its largest terms, (n, 1 + at most 5)."""
-        strong = np.argsort(-np.abs(self.coef[1:]))[:_BOOSTED_TERMS] + 1
-        strong = strong[self.coef[strong] != 0]
-        out = np.empty((len(X), 1 + len(strong)))
-        for start in range(0, len(X), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            features = self.design(X[part])
-            out[part, 0] = features @ self.coef
-            out[part, 1:] = features[:, strong]
-        return out
+    def rest(self) -> None:
+        """Keep everything: trees cost time to fit and no room."""
 
 
-def sparse_logistic(Z: FloatArray, domain: IntArray, weight: FloatArray) -> FloatArray:
-    """Return coefficients of a logistic regression that keeps the features that matter.
-
-    The likelihood is taken as the parabola at its maximum; along the path of the
-    adaptive lasso on it, the Schwarz criterion chooses the features, which are then
-    fitted without the lasso.
-
-    Parameters
-    ----------
-    Z : array of shape (n, k)
-        Features on one scale; the first is the constant, which is always kept.
-    domain : array of shape (n,)
-        0 for source, 1 for target.
-    weight : array of shape (n,)
-        How often each row counts; the two sides count alike in the fit.
-
-    Returns
-    -------
-    array of shape (k,)
-
-    Notes
-    -----
-    The cost is that of two logistic regressions, whatever the length of the path.
-    Least-squares approximation of the lasso as of Wang and Leng.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(2000, 4))
-    >>> X[1000:, 1] += 1.0
-    >>> Z = np.column_stack([np.ones(2000), X])
-    >>> np.flatnonzero(sparse_logistic(Z, np.repeat([0, 1], 1000), np.ones(2000))).tolist()
-    [0, 2]
-    """
-    balance = _balanced(weight, domain)
-    # So many rows in two samples of equal size would know as much.
-    rows = 4.0 / sum(1.0 / weight[domain == side].sum() for side in (0, 1))
-    first = ridge_logistic(
-        Z, domain, sample_weight=balance, penalty=free_constant(Z.shape[1], 1.0 / max(rows, 1.0))
-    )
-    p = 1.0 / (1.0 + np.exp(-Z @ first))
-    information = (Z * (balance / balance.sum() * p * (1 - p))[:, None]).T @ Z
-    information.flat[:: Z.shape[1] + 1] += 1e-10
-    # Without the constant, whose best value follows from the others'.
-    H = information[1:, 1:] - np.outer(information[1:, 0], information[0, 1:]) / information[0, 0]
-    b = first[1:]
-    size = np.abs(b)
-    path = np.zeros((1, len(b)))
-    if size.max(initial=0.0) > 0:
-        gram = H * np.outer(size, size)
-        with warnings.catch_warnings():
-            # Features that follow from others are dropped on the way, as they should be.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            _, _, found = lars_path_gram(gram @ np.sign(b), gram, n_samples=int(max(rows, 2)), method="lasso")
-        path = found.T * size
-    off = path - b
-    lack = rows * np.einsum("ij,jk,ik->i", off, H, off)
-    chosen = int(np.argmin(lack + (path != 0).sum(axis=1) * np.log(max(rows, 2.0))))
-    kept = np.concatenate([[0], 1 + np.flatnonzero(path[chosen])])
-    coef = np.zeros(Z.shape[1])
-    coef[kept] = ridge_logistic(
-        Z[:, kept], domain, sample_weight=balance, penalty=free_constant(len(kept), 1.0 / max(rows, 1.0))
-    )
-    return coef
+_PATIENCE = 10
+_MOST_TREES = 300
 
 
-def linear(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Linear:
-    """Fit a sparse logistic regression on columns."""
-    design = Design.of(X, weight, categorical)
-    return Linear(design, sparse_logistic(design(X), domain, weight))
-
-
-def quadratic(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Linear:
-    """Fit a sparse logistic regression on columns, their squares and products."""
-    design = Design.of(X, weight, categorical, degree=2)
-    return Linear(design, sparse_logistic(design(X), domain, weight))
-
-
-def additive(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Linear:
-    """Fit a logistic regression on splines of the numbers and indicators of the categories."""
-    design = Design.of(X, weight, categorical, n_knots=5)
-    Z = design(X)
-    penalty = 3.0 / len(X)  # 3 in the sum of the rows' losses, with features of variance one
-    coef = ridge_logistic(
-        Z, domain, sample_weight=_balanced(weight, domain), penalty=free_constant(Z.shape[1], penalty)
-    )
-    return Linear(design, coef)
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A log ratio in a Gaussian kernel's space over the features of a design."""
-
-    design: Design
-    basis: KernelBasis
-    coef: FloatArray
-
-    def __call__(self, X: FloatArray) -> FloatArray:
-        """Return the log ratio at rows, (n,)."""
-        out = np.empty(len(X))
-        for start in range(0, len(X), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            out[part] = self.basis(self.design(X[part])[:, 1:]) @ self.coef
-        return out
-
-
-def kernel(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Kernel:
-    """Fit a kernel logistic regression whose width and penalty held-out rows choose."""
-    design = Design.of(X, weight, categorical)
-    rows = design(X)[:, 1:]
-    balance = _balanced(weight, domain)
-    few = np.concatenate([rng.permutation(np.flatnonzero(domain == side))[:_TUNING_ROWS] for side in (0, 1)])
-    unit = median_width(rows[rng.permutation(few)[:1000]], rng)
-    losses = held_out_losses(
-        rows[few],
-        domain[few].astype(np.float64),
-        balance[few],
-        [float(unit * f) for f in (0.5, 1.0, 2.0, 4.0)],
-        [1e-1, 1e-2, 1e-3, 1e-4, 1e-5],
-        rng,
-        splits=1,  # its fit is judged once more beside the others'
-    )
-    width, penalty = min(losses, key=lambda key: losses[key])
-    nothing = Scale(np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
-    basis = KernelBasis(nothing, rows[rng.permutation(few)[:_CENTRES]], width)
-    Z = basis.standardised(rows)
-    coef = ridge_logistic(Z, domain, sample_weight=balance, penalty=free_constant(Z.shape[1], penalty))
-    return Kernel(design, basis, coef)
-
-
-@dataclass(frozen=True)
-class Boosted:
-    """Trees over the columns and, where given, the terms of a linear log ratio."""
-
-    model: Any
-    offset: float
-    linear: Linear | None = None
-
-    def __call__(self, X: FloatArray) -> FloatArray:
-        """Return the log ratio at rows, (n,)."""
-        rows = X if self.linear is None else np.hstack([X, self.linear.terms(X)])
-        return np.asarray(self.model.decision_function(rows) + self.offset)
-
-
-def boosted(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Boosted:
-    """Fit gradient boosting on small trees."""
-    return _boost(X, domain, weight, categorical, rng, None)
-
-
-def boosted_quadratic(
-    X: FloatArray, domain: IntArray, weight: FloatArray, categorical: BoolArray, rng: np.random.Generator
-) -> Boosted:
-    """Fit gradient boosting on columns, the quadratic log ratio and its strongest terms."""
-    return _boost(X, domain, weight, categorical, rng, quadratic(X, domain, weight, categorical, rng))
-
-
-def _boost(
-    X: FloatArray,
-    domain: IntArray,
-    weight: FloatArray,
-    categorical: BoolArray,
-    rng: np.random.Generator,
-    base: Linear | None,
-) -> Boosted:
-    rows = X if base is None else np.hstack([X, base.terms(X)])
-    mask = np.concatenate([categorical, np.zeros(rows.shape[1] - len(categorical), dtype=bool)])
-    model = HistGradientBoostingClassifier(
-        categorical_features=mask if mask.any() else None,
-        learning_rate=0.05,
-        max_iter=600,
+def _boosting(n: int, categorical: npt.NDArray[np.bool_], n_trees: int | None, seed: int) -> Any:
+    """Return boosting that has so many trees, or finds out on a seventh of the rows."""
+    stop = n_trees is None and n >= _LEAST_ROWS
+    return HistGradientBoostingClassifier(
+        categorical_features=categorical if categorical.any() else None,
+        learning_rate=0.1,
+        max_iter=n_trees or (_MOST_TREES if stop else 15),
         max_leaf_nodes=8,
         min_samples_leaf=20,
-        early_stopping=len(X) >= 100,
-        n_iter_no_change=15,
-        random_state=draw_seed(rng),
+        early_stopping=stop,
+        validation_fraction=0.15,
+        n_iter_no_change=_PATIENCE,
+        random_state=seed,
     )
-    if len(X) < 100:
-        model.set_params(max_iter=30)
-    same = bool(np.all(weight == weight[0]))
-    model.fit(rows, domain, sample_weight=None if same else weight)
-    sizes = [weight[domain == side].sum() for side in (0, 1)]
-    return Boosted(model, float(np.log(sizes[0]) - np.log(sizes[1])), base)
 
 
-def _balanced(weight: FloatArray, domain: IntArray) -> FloatArray:
-    sizes = weight[domain == 0].sum(), weight[domain == 1].sum()
-    return np.asarray(weight / np.where(domain == 0, *sizes))
+def _telling(codes: FloatArray, domain: IntArray, categorical: npt.NDArray[np.bool_]) -> IntArray:
+    """Return the columns that boosting gets: all, or in a wide table those that tell the sides apart best."""
+    d = codes.shape[1]
+    if d <= _MOST_COLUMNS:
+        return np.arange(d)
+    found = np.array([_apart(codes[:, j], domain, bool(categorical[j])) for j in range(d)])
+    return np.sort(np.argsort(-found, kind="stable")[:_MOST_COLUMNS])
 
 
-# From the simplest to the most flexible.
-LEARNERS: dict[str, Learner] = {
-    "linear": linear,
-    "quadratic": quadratic,
-    "additive": additive,
-    "kernel": kernel,
-    "boosted": boosted,
-    "boosted quadratic": boosted_quadratic,
+def _apart(code: FloatArray, domain: IntArray, category: bool) -> float:
+    """Return the chi-squared distance of the sides' shares of at most 16 parts of a column."""
+    top = float(np.nanmax(code, initial=0.0))
+    part = np.nan_to_num(code, nan=-1.0).astype(np.int64) + 1
+    if not category and top >= 16:
+        part = np.where(part == 0, 0, 1 + (part - 1) * 15 // int(top + 1))
+    counts = np.stack([np.bincount(part[domain == side], minlength=part.max() + 1) for side in (0, 1)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    both = shares.sum(axis=0)
+    seen = both > 0
+    return float(np.sum((shares[1] - shares[0])[seen] ** 2 / both[seen]))
+
+
+def _quadratic(sample: Sample, other: Callable[[str], Any]) -> Any:
+    """Return the linear learner itself where a table is too wide for squares."""
+    return LinearLearner(sample, degree=2) if sample.rows.has_products() else other("linear")
+
+
+Make = Callable[[Sample, np.random.Generator, Callable[[str], Any]], Learner]
+
+# From the simplest to the most flexible; the last argument finds another learner of the same rows.
+LEARNERS: dict[str, Make] = {
+    "linear": lambda sample, rng, other: LinearLearner(sample),
+    "quadratic": lambda sample, rng, other: _quadratic(sample, other),
+    "additive": lambda sample, rng, other: LinearLearner(sample, n_knots=5, sparse=False),
+    "kernel": lambda sample, rng, other: KernelLearner(sample, rng),
+    "boosted": lambda sample, rng, other: BoostedLearner(sample, rng),
+    "boosted quadratic": lambda sample, rng, other: BoostedLearner(sample, rng, other("quadratic")),
 }

@@ -56,6 +56,7 @@ from steelyard.weighting.ratios.nearest import NearestNeighbourRatio
 from steelyard.weighting.regularised import RegularisedRatio, flattened, truncation_limit
 from steelyard.weighting.reweighted import Reweighted
 from steelyard.weighting.select import best_cap, ratio_score
+from steelyard.weighting.study import ChosenRatio, CrossFitted, DomainStudy
 from steelyard.weighting.tables import weights
 from steelyard.weighting.transport import TransportAdapter, TransportPlan, class_transport
 from steelyard.weighting.trust import Concern, WeightCheck, check_weights, judge_weights
@@ -67,13 +68,16 @@ __all__ = [
     "RLLS",
     "AutoRatio",
     "Cell",
+    "ChosenRatio",
     "ClassRatio",
     "ClassifierRatio",
     "ColumnBalance",
     "Concern",
     "ContinuousRatio",
+    "CrossFitted",
     "DirectEstimates",
     "DomainEstimates",
+    "DomainStudy",
     "DoubleWeightingClassifier",
     "DoubleWeights",
     "EffectOnTreated",

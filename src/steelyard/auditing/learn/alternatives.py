@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.evaluation import recalibrate
 from steelyard.numerics import as_generator, deal_folds, draw_seed
+from steelyard.numerics.binning import Bins
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,7 +43,9 @@ def alternatives(sampled: Sampled, *, seed: int) -> Alternatives:
     tables, model = sampled.sample.tables, sampled.sample.model
     n, classes = len(tables.y), tables.n_classes
     rows = np.sort(rng.choice(n, size=min(n, MAX_ROWS), replace=False))
-    X, y, w = _binned(tables.X[rows], tables.categorical), tables.y[rows], sampled.readings[0].weights[rows]
+    y, w = tables.y[rows], sampled.readings[0].weights[rows]
+    # Given weights, boosting bins its columns itself ten times as slowly.
+    X = Bins.of(tables.X[rows], tables.categorical)(tables.X[rows])
     fold = deal_folds(len(rows), _FOLDS, rng, strata=None if classes is None else y)
     plain, weighted = np.empty(len(rows)), np.empty(len(rows))
     proba = None if model.train.proba is None else model.train.proba[rows]
@@ -94,18 +97,6 @@ def _held_out(
     likely = np.zeros((len(X_test), n_classes))
     likely[:, model.classes_] = model.predict_proba(X_test)
     return _brier(likely, y_test)
-
-
-def _binned(X: FloatArray, categorical: npt.NDArray[np.bool_]) -> FloatArray:
-    """Put numbers into 255 bins, as boosting would: given weights, it does so itself ten times as slowly."""
-    out = X.copy()
-    for j in np.flatnonzero(~categorical):
-        known = ~np.isnan(X[:, j])
-        values = X[known, j]
-        if np.unique(values).size > 255:
-            edges = np.unique(np.quantile(values, np.linspace(0, 1, 256)[1:-1]))
-            out[known, j] = np.searchsorted(edges, values, side="right")
-    return out
 
 
 def _rarest(y: FloatArray) -> int:

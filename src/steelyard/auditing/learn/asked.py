@@ -60,7 +60,7 @@ def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, 
     InputError
         There is no such weighting, or these tables do not fit it.
     """
-    columns = Reading("columns")
+    columns, called = Reading("columns"), None
     if isinstance(weighting, str):
         word = weighting.lower()
         if word == "auto":
@@ -76,9 +76,9 @@ def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, 
         if word in _OF_STUDY:
             return Asked(columns, word, _OF_STUDY[word])
         if word == "rulsif":
-            weighting = RuLSIF(n_kernels=100, max_rows=5_000, random_state=seed)
+            called, weighting = word, RuLSIF(n_kernels=100, max_rows=5_000, random_state=seed)
     fitted = _fitted(weighting, tables, seed)
-    name = type(fitted.estimator).__name__
+    name = called or type(fitted.estimator).__name__
     if hasattr(fitted.estimator, "class_ratio_"):
         return Asked(Reading("classes", fitted.estimator.class_ratio_), name)
     return Asked(columns, name, lambda study: _Fitted.of(fitted, tables))

@@ -7,14 +7,16 @@ import polars as pl
 import pytest
 
 import steelyard
-from steelyard.auditing.advise import _binned, _missed
-from steelyard.auditing.learners import _drawn
-from steelyard.auditing.model import with_output
+from steelyard.auditing.learn.alternatives import _binned
+from steelyard.auditing.learn.learners import _drawn
+from steelyard.auditing.learn.model import model_output
+from steelyard.auditing.learn.shift import detect
 from steelyard.auditing.pipeline import expect
-from steelyard.auditing.read import read_tables
+from steelyard.auditing.reading.read import read_tables
 from steelyard.auditing.result import Performance
-from steelyard.auditing.shift import detect
+from steelyard.auditing.say.advice import _missed
 from steelyard.weighting import uncovered_regions
+from tests.auditing.told import found
 
 
 def table(n, seed, *, shift=0.0, **columns):
@@ -27,8 +29,14 @@ def table(n, seed, *, shift=0.0, **columns):
     return frame.with_columns(**columns)
 
 
-def ids(findings):
-    return {f.id for f in findings}
+def ids(tables):
+    return {f.id for f in found(tables)}
+
+
+def shift_between(tables, seed):
+    """Return what the audit finds of a shift, by a model that it makes itself."""
+    rows = expect(tables, model_output(tables), 0, live_rows=np.arange(len(tables.X_live)))
+    return detect(rows, seed=seed)
 
 
 def texts(result, start):
@@ -46,12 +54,12 @@ def test_a_class_with_two_rows_is_audited_and_told():
 
 def test_a_table_that_was_copied_whole_is_told():
     train, live = table(200, 0), table(200, 1)
-    assert "duplicate-rows" in ids(read_tables(pl.concat([train, train]), live, target="y").findings)
-    assert "duplicate-rows" in ids(read_tables(pl.concat([train] * 4), live, target="y").findings)
-    assert "duplicate-rows" not in ids(read_tables(train, live, target="y").findings)
+    assert "duplicate-rows" in ids(read_tables(pl.concat([train, train]), live, target="y"))
+    assert "duplicate-rows" in ids(read_tables(pl.concat([train] * 4), live, target="y"))
+    assert "duplicate-rows" not in ids(read_tables(train, live, target="y"))
     coded = {c: (pl.col(c) * 2).round() for c in "abc"}
     plain = read_tables(train.with_columns(**coded), live.with_columns(**coded), target="y")
-    assert "duplicate-rows" not in ids(plain.findings)
+    assert "duplicate-rows" not in ids(plain)
 
 
 def test_a_symmetric_column_that_moved_across_zero_is_not_called_mirrored():
@@ -59,22 +67,22 @@ def test_a_symmetric_column_that_moved_across_zero_is_not_called_mirrored():
     n = 300
     train = table(n, 0, z=pl.Series(rng.normal(-0.6, 1.0, n)))
     live = table(n, 1, z=pl.Series(rng.normal(0.6, 1.0, n)))
-    assert "sign-flip" not in ids(read_tables(train, live, target="y").findings)
+    assert "sign-flip" not in ids(read_tables(train, live, target="y"))
     skewed = rng.exponential(size=n) + 0.1
     train, live = (table(n, i, z=pl.Series(s * skewed)) for i, s in ((0, 1), (1, -1)))
-    assert "sign-flip" in ids(read_tables(train, live, target="y").findings)
+    assert "sign-flip" in ids(read_tables(train, live, target="y"))
 
 
 def test_a_column_that_stopped_varying_is_told():
     train, live = table(200, 0), table(200, 1, c=pl.lit(1.0))
     tables = read_tables(train, live, target="y")
-    assert "constant-in-live" in ids(tables.findings)
-    assert "constant-in-live" not in ids(read_tables(train, table(200, 1), target="y").findings)
+    assert "constant-in-live" in ids(tables)
+    assert "constant-in-live" not in ids(read_tables(train, table(200, 1), target="y"))
     # A rare flag is often absent from a table without anything being wrong.
     flag = np.zeros(200)
     flag[:3] = 1
     train, live = table(200, 0, flag=pl.Series(flag)), table(200, 1, flag=pl.lit(0.0))
-    assert "constant-in-live" not in ids(read_tables(train, live, target="y").findings)
+    assert "constant-in-live" not in ids(read_tables(train, live, target="y"))
 
 
 def test_rules_name_missing_categories_and_do_not_chain_negations():
@@ -128,8 +136,8 @@ def test_a_model_that_is_a_little_wrong_elsewhere_is_no_changed_relation(task):
             y = y if task == "numbers" else (y > 0.5).astype(float)
             return pl.DataFrame(X, schema=list("abcd")).with_columns(y=pl.Series(y))
 
-        tables = with_output(read_tables(draw(0.0), draw(1.0), target="y", labels="y"))
-        refuted += detect(tables, expect(tables, 0), seed=seed).shift.kind == "concept"
+        tables = read_tables(draw(0.0), draw(1.0), target="y", labels="y")
+        refuted += shift_between(tables, seed).kind == "concept"
     assert refuted <= 1
 
 
@@ -155,13 +163,13 @@ def test_many_rare_categories_are_no_shift():
     codes = np.concatenate([np.arange(700), rng.integers(0, 700, size=300)])
     column = pl.Series([f"t{i}" for i in rng.permutation(codes)])
     whole = table(1000, 0, ticket=column)
-    tables = with_output(read_tables(whole[:600], whole[600:], target="y"))
+    tables = read_tables(whole[:600], whole[600:], target="y")
     other = len(tables.features[-1].categories) - 1
     shares = [(side[:, -1] == other).mean() for side in (tables.X, tables.X_live)]
     # Four standard errors of a difference of two shares near a half.
     assert abs(shares[0] - shares[1]) < 4 * 0.5 * (1 / 600 + 1 / 400) ** 0.5
-    assert detect(tables, expect(tables, 0), seed=0).shift.p_value > 0.01
-    assert next(f for f in tables.findings if f.id == "new-category").severity == "info"
+    assert shift_between(tables, 0).p_value > 0.01
+    assert next(f for f in found(tables) if f.id == "new-category").severity == "info"
 
 
 def test_rows_are_drawn_as_often_as_they_weigh():

@@ -10,9 +10,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from steelyard.auditing.read import read_tables
+import steelyard
 from steelyard.auditing.reading.columns import MOST_CATEGORIES, OTHER, category_order, parse_dates
+from steelyard.auditing.reading.read import read_tables
 from steelyard.errors import InputError
+from tests.auditing.told import found, windowed
 
 N = 120
 
@@ -34,11 +36,11 @@ TRAIN, LIVE = frame(), frame(100, 1)
 
 
 def ids(tables) -> set[str]:
-    return {finding.id for finding in tables.findings}
+    return {finding.id for finding in found(tables)}
 
 
 def finding(tables, id_: str):
-    return next(f for f in tables.findings if f.id == id_)
+    return next(f for f in found(tables) if f.id == id_)
 
 
 def faults(*args, **options) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ def test_encoding_by_hand():
     assert decoded == LIVE["city"].to_list()
     np.testing.assert_array_equal(tables.categorical, [False, False, True, True])
     assert tables.y_live is None
-    assert tables.output is None
+    assert tables.given is None
 
 
 WRITERS = {
@@ -171,9 +173,15 @@ def test_no_is_never_positive_though_it_sorts_last():
 def test_rows_without_target_are_left_out_and_remembered():
     y = pl.Series("y", [None, 0, 1] * (N // 3))
     tables = read_tables(TRAIN.with_columns(y), LIVE, target="y")
-    np.testing.assert_array_equal(tables.options["train_rows"], np.flatnonzero(np.arange(N) % 3))
+    np.testing.assert_array_equal(tables.kept, np.flatnonzero(np.arange(N) % 3))
     assert len(tables.y) == len(tables.X) == tables.frame.height == 80
-    assert finding(tables, "missing-target").severity == "warning"
+    result = steelyard.audit(
+        TRAIN.with_columns(y), LIVE, target="y", metrics=["accuracy"], weighting="linear"
+    )
+    told = next(f for f in result.findings if f.id == "missing-target")
+    assert told.severity == "warning"
+    assert "missing in 40 rows of TRAIN (33.3%)" in told.text
+    np.testing.assert_array_equal(np.isnan(result.row_weights), np.arange(N) % 3 == 0)
 
 
 # Labels and outputs ---------------------------------------------------------
@@ -231,10 +239,10 @@ def test_class_probabilities_by_suffix_or_by_order():
     train, live = three_classes()
     expected = train.select("p_a", "p_b", "p_c").to_numpy()
     by_suffix = read_tables(train, live, target="y", proba=["p_c", "p_a", "p_b"])
-    np.testing.assert_allclose(by_suffix.output.proba, expected)
+    np.testing.assert_allclose(by_suffix.given.train.proba, expected)
     plain = {"p_a": "first", "p_b": "second", "p_c": "third"}
     by_order = read_tables(train.rename(plain), live.rename(plain), target="y", proba=list(plain.values()))
-    np.testing.assert_allclose(by_order.output_live.proba, expected)
+    np.testing.assert_allclose(by_order.given.live.proba, expected)
     assert {f.name for f in by_suffix.features} == {"age", "income", "city", "member"}
 
 
@@ -243,7 +251,7 @@ def test_two_probability_columns_follow_the_positive_class():
     train = TRAIN.with_columns(p_0=pl.Series(1 - p), p_1=pl.Series(p))
     for names in (["p_0", "p_1"], ["p_1", "p_0"]):
         tables = read_tables(train, train, target="y", proba=names, positive="0")
-        np.testing.assert_allclose(tables.output.proba, np.column_stack([p, 1 - p]))
+        np.testing.assert_allclose(tables.given.train.proba, np.column_stack([p, 1 - p]))
 
 
 def test_one_probability_is_the_positive_classs():
@@ -251,7 +259,7 @@ def test_one_probability_is_the_positive_classs():
     tables = read_tables(
         TRAIN.with_columns(s=pl.Series(p)), TRAIN.with_columns(s=pl.Series(p)), target="y", proba="s"
     )
-    np.testing.assert_allclose(tables.output.proba, np.column_stack([1 - p, p]))
+    np.testing.assert_allclose(tables.given.train.proba, np.column_stack([1 - p, p]))
 
 
 @pytest.mark.parametrize(
@@ -277,16 +285,16 @@ def test_probabilities_must_sum_to_one_and_small_gaps_are_closed():
     assert "do not sum to one" in faults(off, live, target="y", proba=["p_a", "p_b", "p_c"])[0]
     near = train.with_columns(pl.col("^p_.*$") * 1.0005)
     tables = read_tables(near, live, target="y", proba=["p_a", "p_b", "p_c"])
-    np.testing.assert_allclose(tables.output.proba.sum(axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(tables.given.train.proba.sum(axis=1), 1, atol=1e-12)
 
 
 def test_predictions_of_classes_and_numbers():
     train = TRAIN.with_columns(pl.col("y").cast(pl.String).alias("said"))
     tables = read_tables(train, train, target="y", prediction="said")
-    np.testing.assert_array_equal(tables.output.label, TRAIN["y"].to_numpy())
+    np.testing.assert_array_equal(tables.given.train.label, TRAIN["y"].to_numpy())
     number = TRAIN.with_columns(pl.Series("y", np.arange(N) * 1.5), said=pl.Series(np.arange(N) * 2))
     np.testing.assert_array_equal(
-        read_tables(number, number, target="y", prediction="said").output.value, np.arange(N) * 2
+        read_tables(number, number, target="y", prediction="said").given.train.value, np.arange(N) * 2
     )
 
 
@@ -448,10 +456,10 @@ def test_all_faults_come_together():
     ("every", "sizes"), [(30, [30, 30, 40]), (40, [40, 40, 20]), (100, [100]), (70, [100]), (1000, [100])]
 )
 def test_row_windows_and_the_short_last_one(every, sizes):
-    tables = read_tables(TRAIN, LIVE, target="y", every=every)
-    assert np.bincount(tables.window).tolist() == sizes
+    window, names = windowed(LIVE, every)
+    assert window == np.repeat(np.arange(len(sizes)), sizes).tolist()
     starts = np.r_[0, np.cumsum(sizes)[:-1]]
-    assert tables.window_names == tuple((str(s), str(s + n - 1)) for s, n in zip(starts, sizes))
+    assert names == tuple((str(s), str(s + n - 1)) for s, n in zip(starts, sizes))
 
 
 @pytest.mark.parametrize("every", ["day", "week", "month"])
@@ -459,27 +467,54 @@ def test_calendar_windows_against_pandas(every):
     rng = np.random.default_rng(3)
     days = pd.Timestamp("2024-01-25") + pd.to_timedelta(rng.integers(0, 60 * 24, 100), unit="h")
     live = LIVE.with_columns(when=pl.Series(days.to_pydatetime().tolist()))
-    tables = read_tables(TRAIN, live, target="y", time="when", every=every)
+    window, names = windowed(live, every, time="when")
     periods = days.to_period({"day": "D", "week": "W-SUN", "month": "M"}[every])
     expected = sorted(set(periods))
-    assert tables.window_names == tuple((str(p.start_time.date()), str(p.end_time.date())) for p in expected)
-    np.testing.assert_array_equal(tables.window, [expected.index(p) for p in periods])
+    assert names == tuple((str(p.start_time.date()), str(p.end_time.date())) for p in expected)
+    assert window == [expected.index(p) for p in periods]
 
 
 def test_row_windows_in_time_order():
     when = np.random.default_rng(4).permutation(100)
     live = LIVE.with_columns(when=pl.Series(when))
-    tables = read_tables(TRAIN, live, target="y", time="when", every=50)
-    np.testing.assert_array_equal(tables.window, when // 50)
-    assert tables.window_names == (("0", "49"), ("50", "99"))
+    window, names = windowed(live, 50, time="when")
+    assert window == (when // 50).tolist()
+    assert names == (("0", "49"), ("50", "99"))
+    tables = read_tables(TRAIN.with_columns(when=pl.lit(0)), live, target="y", time="when")
     assert "when" not in [f.name for f in tables.features]
 
 
+@pytest.mark.parametrize("every", [1, 7, 30, 45])
+def test_rows_of_one_time_keep_their_order_across_windows(every):
+    when = np.random.default_rng(5).integers(0, 6, 100) * 10
+    window, names = windowed(LIVE.with_columns(when=pl.Series(when)), every, time="when")
+    order = sorted(range(100), key=lambda row: (when[row], row))
+    ends = [*range(every, 100, every)]
+    if 2 * (100 - ends[-1]) < every:
+        ends.pop()
+    expected = np.empty(100, dtype=int)
+    for number, rows in enumerate(np.split(np.array(order), ends)):
+        expected[rows] = number
+        assert names[number] == (str(when[rows[0]]), str(when[rows[-1]]))
+    assert window == expected.tolist()
+    assert len(names) == len(ends) + 1
+
+
 def test_bad_windows():
-    assert "need a time column" in faults(TRAIN, LIVE, target="y", every="day")[0]
-    assert "neither a number of rows" in faults(TRAIN, LIVE, target="y", every="year")[0]
-    assert "does not hold dates" in faults(TRAIN, LIVE, target="y", time="city", every="day")[0]
-    assert "not a column of LIVE" in faults(TRAIN, LIVE, target="y", time="when", every=10)[0]
+    with_times = LIVE.with_columns(when=pl.Series([None, *range(99)]))
+    for every, time, said in (
+        ("day", None, "need a time column"),
+        ("year", None, "neither a number of rows"),
+        ("day", "city", "does not hold dates"),
+        ("day", "age", "does not hold dates"),
+        (0, None, "windows of 0 rows"),
+        (10, "city", "does not hold dates"),
+        (10, "when", "1 of 100 values are missing"),
+    ):
+        with pytest.raises(InputError) as told:
+            windowed(with_times, every, time=time, part_rows=100)
+        assert said in told.value.faults[0]
+    assert "not a column of LIVE" in faults(TRAIN, LIVE, target="y", time="when")[0]
 
 
 def test_arrow_dictionary_and_decimals():

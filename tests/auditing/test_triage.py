@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steelyard.auditing.reading.copies import RowCopies, duplicate_rows
+from steelyard.auditing.reading.copies import RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.triage import judge_column
+from tests.auditing.told import copied
 
 RNG = np.random.default_rng(0)
 
@@ -283,26 +284,26 @@ def test_ranges_apart_are_told_and_kept():
 def test_copies_within_and_between_tables():
     X, X_live = RNG.normal(size=(300, 3)), RNG.normal(size=(200, 3))
     X[5, 1] = np.nan
-    assert duplicate_rows(X, X_live) == []
-    within = duplicate_rows(np.vstack([X, X[:30]]), X_live)
+    assert copied(X, X_live) == []
+    within = copied(np.vstack([X, X[:30]]), X_live)
     assert [f.id for f in within] == ["duplicate-rows"]
     assert within[0].text.startswith("30 rows of TRAIN")
-    between = duplicate_rows(X, np.vstack([X_live, X[:20]]))
+    between = copied(X, np.vstack([X_live, X[:20]]))
     assert [f.id for f in between] == ["shared-rows"]
     assert between[0].text.startswith("20 rows of LIVE")
 
 
 def test_coded_rows_coincide_without_fault():
     X = RNG.integers(0, 3, size=(300, 4)).astype(float)
-    assert duplicate_rows(X, X) == []
+    assert copied(X, X) == []
 
 
 def test_same_row_with_another_target_is_no_copy():
     X = RNG.normal(size=(200, 2))
     X[160:] = X[:40]
     other = RNG.normal(size=(100, 2))
-    assert len(duplicate_rows(X, other, np.zeros(200))) == 1
-    assert duplicate_rows(X, other, (np.arange(200) >= 160).astype(float)) == []
+    assert len(copied(X, other, np.zeros(200))) == 1
+    assert copied(X, other, (np.arange(200) >= 160).astype(float)) == []
 
 
 def test_sketched_copies_are_those_of_all_rows_whatever_the_order():

@@ -27,15 +27,16 @@ from command_line import invoke
 from distributed import Client, LocalCluster, get_worker
 
 import steelyard
+from steelyard.auditing import sides
+from steelyard.auditing.parts import dask_engine, spool
+from steelyard.auditing.parts.dask_engine import DaskEngine
+from steelyard.auditing.parts.dask_source import DaskFrame, open_dask
+from steelyard.auditing.parts.dask_tasks import Held, apply, unpack, versions
+from steelyard.auditing.parts.engine import cores
+from steelyard.auditing.parts.engines import make_engine
+from steelyard.auditing.parts.opening import count_rows, open_source
+from steelyard.auditing.parts.source import Files, Frame, Part
 from steelyard.auditing.reading.sources import load
-from steelyard.auditing.streaming import dask_engine, run, spool
-from steelyard.auditing.streaming.dask_engine import DaskEngine
-from steelyard.auditing.streaming.dask_source import DaskFrame, open_dask
-from steelyard.auditing.streaming.dask_tasks import Held, apply, unpack, versions
-from steelyard.auditing.streaming.engine import cores
-from steelyard.auditing.streaming.engines import make_engine
-from steelyard.auditing.streaming.opening import count_rows, open_source
-from steelyard.auditing.streaming.source import Files, Frame, Part
 from steelyard.errors import InputError
 
 # What is defined here goes to the workers as it is: they cannot import a test.
@@ -71,7 +72,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "open_source", partial(open_source, part_rows=PART_ROWS))
+    monkeypatch.setattr(sides, "open_source", partial(open_source, part_rows=PART_ROWS))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def _kill_a_worker(client: Client) -> None:
 def local(tables: tuple[Path, Path]) -> dict[str, Any]:
     """The answer of a run on this process's threads."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "open_source", partial(open_source, part_rows=PART_ROWS))
+        patch.setattr(sides, "open_source", partial(open_source, part_rows=PART_ROWS))
         return _answer(*map(str, tables), labels="answer", time="when", every=800)
 
 

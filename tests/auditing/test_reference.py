@@ -20,10 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 import steelyard
+from steelyard.auditing.parts.source import Frame
 from steelyard.auditing.profiles import sealed
+from steelyard.auditing.profiles.reference import FORMAT, load_reference
 from steelyard.auditing.reading.profile import ColumnProfile
-from steelyard.auditing.reference import FORMAT, load_reference
-from steelyard.auditing.streaming.source import Frame
 from steelyard.errors import InputError
 
 

@@ -13,11 +13,16 @@ import polars as pl
 import pytest
 
 import steelyard
-from steelyard.auditing.read import read_tables
+from steelyard.auditing import pipeline
+from steelyard.auditing.parts import opening
+from steelyard.auditing.parts.engine import Threads
+from steelyard.auditing.question import Question
 from steelyard.auditing.reading.columns import as_text
 from steelyard.auditing.reading.profile import ColumnProfile
-from steelyard.auditing.streaming import opening
+from steelyard.auditing.reading.read import read_tables
+from steelyard.auditing.sides import drawn
 from steelyard.errors import InputError
+from steelyard.numerics import as_generator
 from tests.auditing.test_streaming import tables
 
 FLOATS = [0.0, -0.0, 1.0, 0.5, 2.0, 7.0, 1e-5, 1e17, 1e20, 1e300, -3.0, float("inf"), None]
@@ -88,14 +93,9 @@ def at(series, row, value):
 
 def outside(rows, *, sample, n_train, seed=0):
     """Return a row of LIVE that the sample does not hold, by trying the audit's own draw."""
-    from steelyard.auditing.streaming.run import _drawn
-    from steelyard.numerics import as_generator, draw_seed
-
-    rng = as_generator(seed)
-    seeds = [draw_seed(rng) for _ in range(9)]
-    rng = as_generator(seeds[7])
-    _drawn(n_train, sample, rng)
-    return int(np.setdiff1d(np.arange(rows), _drawn(rows, sample, rng))[-1])
+    rng = as_generator(Question("y", seed=seed).seeds.sample)
+    drawn(n_train, sample, rng)
+    return int(np.setdiff1d(np.arange(rows), drawn(rows, sample, rng))[-1])
 
 
 QUICK = {"target": "y", "proba": "p", "metrics": ["accuracy"], "weighting": "linear"}
@@ -154,11 +154,9 @@ def test_a_time_that_is_none_is_shown_with_its_rows():
 
 
 def test_too_many_calendar_windows_are_told_before_the_long_steps(monkeypatch):
-    from steelyard.auditing import pipeline
-
     train, live = tables(n=400, n_live=2_600)
     days = pl.date_range(pl.date(2000, 1, 1), pl.date(2000, 1, 1) + pl.duration(days=2_599), eager=True)
-    monkeypatch.setattr(pipeline, "with_output", None)
+    monkeypatch.setattr(pipeline, "model_output", None)
     with pytest.raises(InputError, match=r"every=day cuts LIVE into .* windows; choose longer"):
         steelyard.audit(train, live.with_columns(day=days), **QUICK, sample=2_000, time="day", every="day")
 
@@ -224,7 +222,8 @@ def test_files_that_do_not_fit_together_are_told_by_column(other, tmp_path):
 _COMMAND = """
 import errno, os, sys, time
 import polars as pl
-from steelyard.auditing.streaming import opening, scorer, spool
+from steelyard.auditing import score as scorer
+from steelyard.auditing.parts import opening, spool
 from steelyard.cli import main
 
 opening.PART_ROWS, spool._MOST_OF_TIME = 211, 1e9
@@ -370,9 +369,6 @@ def test_an_answer_that_cannot_be_given_is_inconclusive_in_parts_too(shell):
 
 
 def test_threads_change_nothing_and_parts_do_not_pile_up(monkeypatch):
-    from steelyard.auditing import pipeline
-    from steelyard.auditing.streaming.engine import Threads
-
     train, live = tables(n=600, n_live=1_800)
     answers = []
     for workers in (1, 2):

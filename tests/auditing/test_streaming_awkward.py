@@ -11,6 +11,10 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import steelyard
 from steelyard.auditing import pipeline
@@ -23,6 +27,7 @@ from steelyard.auditing.reading.read import read_tables
 from steelyard.auditing.sides import drawn
 from steelyard.errors import InputError
 from steelyard.numerics import as_generator
+from steelyard.weighting import ClassifierRatio
 from tests.auditing.test_streaming import tables
 
 FLOATS = [0.0, -0.0, 1.0, 0.5, 2.0, 7.0, 1e-5, 1e17, 1e20, 1e300, -3.0, float("inf"), None]
@@ -113,15 +118,35 @@ def test_numbers_that_no_model_holds_are_told(sample):
         steelyard.audit(train.with_columns(y=at(train["y"], 5, -1e200)), live, target="y")
 
 
-def test_one_row_far_from_all_others_does_not_make_the_answer():
+@pytest.mark.parametrize("value", [1e9, -1e9])
+def test_one_row_far_from_all_others_does_not_make_the_answer(value):
     train, live = tables(n=2_500, n_live=1_200)
     plain = steelyard.audit(train, live, **QUICK, sample=1_000)
-    row = int(np.flatnonzero(train["b"].is_not_null())[7])
-    far = train.with_columns(b=at(train["b"], row, 1e9))
-    moved = steelyard.audit(far, live, **QUICK, sample=1_000)
+    moved = steelyard.audit(with_one_far(train, value), live, **QUICK, sample=1_000)
+    _is_as_before(moved, plain)
+
+
+def test_a_weight_that_was_extrapolated_is_held_and_told():
+    """The audit's own ratios end where their columns do; a linear model that is asked for goes on."""
+    train, live = tables(n=2_500, n_live=1_200)
+    asked = ClassifierRatio(make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()))
+    question = {**QUICK, "weighting": asked, "sample": 1_000}
+    plain = steelyard.audit(train, live, **question)
+    moved = steelyard.audit(with_one_far(train, -200.0), live, **question)
     told = [f.text for f in moved.findings if f.id == "weights-held"]
     assert len(told) == 1
     assert told[0].startswith("1 of TRAIN's rows")
+    assert not [f for f in plain.findings if f.id == "weights-held"]
+    _is_as_before(moved, plain)
+
+
+def with_one_far(train, value):
+    """Put a number that cannot be right into one row, which the sample of these tests does not hold."""
+    row = int(np.flatnonzero(train["b"].is_not_null())[7])
+    return train.with_columns(b=at(train["b"], row, value))
+
+
+def _is_as_before(moved, plain):
     assert moved.weights.max_share < 0.05
     # One row of 2,500, of a share of under 1 in 20 of the weights, with a residual of at most 1.
     assert abs(moved.performance[0].live_estimate - plain.performance[0].live_estimate) < 0.05
@@ -290,7 +315,8 @@ def shell(tmp_path_factory):
 
 
 def test_a_key_press_leaves_what_resume_goes_on_from(shell):
-    interrupted = shell.start("--out", "pressed", SLOW="0.2")
+    # So slow that it is still at work when the second command has started, on a busy machine too.
+    interrupted = shell.start("--out", "pressed", SLOW="4")
     shell.wait_for("pressed.partial/live.json", interrupted)
     assert shell.run("--out", "pressed") == (
         2,

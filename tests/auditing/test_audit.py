@@ -133,7 +133,7 @@ def test_a_changed_relation_is_seen_once_labels_arrive():
     )
     assert blind.shift.kind == "none"
     assert told.shift.kind == "concept"
-    assert told.advice[0].action == "Retrain with LIVE's labels"
+    assert (told.advice[0].action, told.advice[0].kind) == ("Retrain with LIVE's labels", "use labels")
 
 
 def test_without_overlap_nothing_is_estimated_and_the_region_is_named():

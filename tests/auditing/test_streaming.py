@@ -153,7 +153,7 @@ def test_rows_to_label_are_named_by_their_place_in_live(small_parts):
     last = pl.int_range(pl.len()) >= 3_500
     live = live.with_columns(a=pl.when(last).then(pl.col("a") + 9.0).otherwise(pl.col("a")))
     result = steelyard.audit(train, live, target="y", proba="p", sample=1_000)
-    advice = next(a for a in result.advice if a.action.startswith("Label rows"))
+    advice = next(a for a in result.advice if a.kind == "label")
     named = re.search(r"rows ([\d, ]+), and on", advice.why).group(1)
     assert all(int(row) >= 3_500 for row in named.split(", "))
 

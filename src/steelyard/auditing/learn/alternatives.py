@@ -12,7 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.evaluation import recalibrate
 from steelyard.numerics import as_generator, deal_folds, draw_seed
-from steelyard.numerics.binning import Bins
+from steelyard.numerics.binning import MOST_BINS, Bins
+from steelyard.numerics.boosting import COARSE_BINS, WIDE, boosting_settings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,15 +45,24 @@ def alternatives(sampled: Sampled, *, seed: int) -> Alternatives:
     n, classes = len(tables.y), tables.n_classes
     rows = np.sort(rng.choice(n, size=min(n, MAX_ROWS), replace=False))
     y, w = tables.y[rows], sampled.readings[0].weights[rows]
-    # Given weights, boosting bins its columns itself ten times as slowly.
-    X = Bins.of(tables.X[rows], tables.categorical)(tables.X[rows])
+    # Given weights, boosting bins its columns itself ten times as slowly; a wide table gets few bins.
+    most = COARSE_BINS if tables.X.shape[1] > WIDE else MOST_BINS
+    X = Bins.of(tables.X[rows], tables.categorical, most=most)(tables.X[rows])
     fold = deal_folds(len(rows), _FOLDS, rng, strata=None if classes is None else y)
     plain, weighted = np.empty(len(rows)), np.empty(len(rows))
     proba = None if model.train.proba is None else model.train.proba[rows]
     recalibrated = None if proba is None else np.empty(len(rows))
     for k in range(_FOLDS):
         train, test = fold != k, fold == k
-        settings = _settings(y[train], tables.categorical, classes is not None, draw_seed(rng))
+        settings = boosting_settings(
+            X[train],
+            tables.categorical,
+            max_iter=150,
+            least_rows=500,
+            few_iter=40,
+            y=None if classes is None else y[train],
+            seed=draw_seed(rng),
+        )
         for out, weight in ((plain, None), (weighted, w[train])):
             out[test] = _held_out(X[train], y[train], weight, X[test], y[test], classes, settings)
         if recalibrated is not None and proba is not None:
@@ -65,19 +75,6 @@ def alternatives(sampled: Sampled, *, seed: int) -> Alternatives:
         deployed = (model.train.value[rows] - y) ** 2
     loss = "squared error" if classes is None else "Brier score"
     return Alternatives(w, deployed, plain, weighted, recalibrated, loss, model.made_here)
-
-
-def _settings(
-    y: FloatArray, categorical: npt.NDArray[np.bool_], of_classes: bool, seed: int
-) -> dict[str, Any]:
-    return {
-        "categorical_features": categorical if categorical.any() else None,
-        # Early stopping sets rows aside by class, which needs a few of each.
-        "early_stopping": len(y) >= 500 and (not of_classes or _rarest(y) >= 20),
-        "max_leaf_nodes": 15 if len(y) < 5_000 else 31,
-        "max_iter": 150 if len(y) >= 500 else 40,
-        "random_state": seed,
-    }
 
 
 def _held_out(
@@ -97,10 +94,6 @@ def _held_out(
     likely = np.zeros((len(X_test), n_classes))
     likely[:, model.classes_] = model.predict_proba(X_test)
     return _brier(likely, y_test)
-
-
-def _rarest(y: FloatArray) -> int:
-    return int(np.unique(y, return_counts=True)[1].min())
 
 
 def _brier(proba: FloatArray, y: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from steelyard.numerics.boosting import COARSE_BINS, WIDE
 from steelyard.numerics.design import additive_design
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,17 +38,21 @@ def additive_classifier(categorical: BoolArray, *, n_knots: int = 5) -> Any:
     )
 
 
-def boosted_classifier(categorical: BoolArray, *, n_rows: int, seed: int | None = None) -> Any:
-    """Return gradient boosting sized for ``n_rows``; small samples get small trees."""
+def boosted_classifier(X: FloatArray, categorical: BoolArray, *, seed: int | None = None) -> Any:
+    """Return gradient boosting sized for the rows; small samples and wide tables get small trees."""
+    n, d = X.shape
+    small = n < 5_000 or d > WIDE
+    coarse = {"max_bins": COARSE_BINS} if d > WIDE and not categorical.any() else {}
     return HistGradientBoostingClassifier(
         categorical_features=categorical if categorical.any() else None,
         learning_rate=0.1,
-        max_iter=60 if n_rows < 5_000 else 150,
-        max_leaf_nodes=8 if n_rows < 5_000 else 31,
+        max_iter=60 if small else 150,
+        max_leaf_nodes=8 if small else 31,
         min_samples_leaf=20,
-        early_stopping=n_rows >= 500,
+        early_stopping=n >= 500,
         n_iter_no_change=8,
         random_state=seed,
+        **coarse,
     )
 
 
@@ -57,7 +62,7 @@ def domain_scorer(categorical: BoolArray) -> Callable[..., Callable[[FloatArray]
     def fit(
         rows: FloatArray, domain: npt.NDArray[np.int64], weight: FloatArray, seed: int
     ) -> Callable[[FloatArray], FloatArray]:
-        boosted = boosted_classifier(categorical, n_rows=len(rows), seed=seed)
+        boosted = boosted_classifier(rows, categorical, seed=seed)
         # Weights make boosting bin its columns by a path ten times as slow, so that it gets rows drawn
         # by weight instead. The test stays valid whatever the scorer was fitted to.
         drawn = slice(None) if np.all(weight == 1.0) else _drawn(weight, domain, seed)

@@ -17,6 +17,7 @@ from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import IntArray, ModelOutput, Tables
 from steelyard.errors import InputError
 from steelyard.evaluation import Outputs
+from steelyard.numerics.boosting import boosting_settings
 from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 
 FloatArray = npt.NDArray[np.float64]
@@ -330,18 +331,10 @@ class CrossFitted:
 def _boosted(tables: Tables, seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    # Early stopping sets rows aside by class, which needs a few of each.
-    rarest = np.unique(tables.y, return_counts=True)[1].min() if tables.classes is not None else len(tables.y)
-    stops_early = len(tables.y) >= 1000 and rarest >= 20
-    options: dict[str, Any] = {
-        "categorical_features": tables.categorical if tables.categorical.any() else None,
-        "early_stopping": stops_early,
-        "max_iter": 300 if stops_early else 50,
-        "max_leaf_nodes": 15 if len(tables.y) < 10_000 else 31,
-        "random_state": seed,
-    }
+    classes = None if tables.classes is None else tables.y
+    settings = boosting_settings(tables.X, tables.categorical, y=classes, seed=seed)
     made = HistGradientBoostingRegressor if tables.classes is None else HistGradientBoostingClassifier
-    return made(**options)
+    return made(**settings)
 
 
 def _said(fitted: Any, X: FloatArray, width: int) -> FloatArray:

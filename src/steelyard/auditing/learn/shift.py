@@ -225,7 +225,7 @@ def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> Class
     from steelyard.weighting import LabelShiftEM
 
     chosen = list(columns)
-    learner = boosted_classifier(tables.categorical[chosen], n_rows=len(tables.X), seed=seed)
+    learner = boosted_classifier(tables.X[:, chosen], tables.categorical[chosen], seed=seed)
     weigh = LabelShiftEM(learner, random_state=seed)
     return weigh.fit(tables.X[:, chosen], tables.y, X_target=tables.X_live[:, chosen]).class_ratio_
 

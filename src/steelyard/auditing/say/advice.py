@@ -44,7 +44,7 @@ def advise(sampled: Sampled, figures: Figures, replacements: Alternatives | None
             f"{_measured(rows)}Weights on TRAIN cannot mend it, since the relation of "
             f"target and columns changed. {sampled.shift.why}"
         )
-        return (Advice("Retrain with LIVE's labels", why, "retrain"),)
+        return (Advice("Retrain with LIVE's labels", why, "use labels"),)
     missed = _missed(rows)
     if missed is not None:
         why = (

@@ -1,0 +1,67 @@
+"""Gradient boosting sized for the table: settings of scikit-learn's histogram trees in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+WIDE = 100
+"""Columns from which trees are kept small and bins coarse."""
+
+COARSE_BINS = 63
+"""Bins of a number there."""
+
+
+def boosting_settings(
+    X: npt.NDArray[np.float64],
+    categorical: npt.NDArray[np.bool_],
+    *,
+    max_iter: int = 300,
+    least_rows: int = 1000,
+    few_iter: int = 50,
+    y: npt.NDArray[Any] | None = None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the settings of a ``HistGradientBoosting...`` model for these rows.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+    categorical : boolean array of shape (d,)
+        Which columns hold category codes.
+    max_iter, least_rows, few_iter : int
+        Trees at most where rows are set aside that say when to stop, which takes
+        ``least_rows`` rows, and ``few_iter`` trees where not.
+    y : array of shape (n,), optional
+        Classes: rows are set aside by class, which needs twenty of each.
+    seed : int
+
+    Notes
+    -----
+    A tree's cost grows with columns times bins times leaves. Beyond a hundred numbers,
+    8 leaves and 63 bins take half the time of 15 and 255, with losses on held-out rows
+    that differ by less than their noise.
+
+    Examples
+    --------
+    >>> X = np.zeros((2000, 3))
+    >>> settings = boosting_settings(X, np.array([False, False, True]), seed=0)
+    >>> settings["max_leaf_nodes"], settings["early_stopping"]
+    (15, True)
+    """
+    n, d = X.shape
+    rarest = n if y is None else int(np.unique(y, return_counts=True)[1].min())
+    stops_early = n >= least_rows and rarest >= 20
+    settings: dict[str, Any] = {
+        "categorical_features": categorical if categorical.any() else None,
+        "early_stopping": stops_early,
+        "max_iter": max_iter if stops_early else few_iter,
+        "max_leaf_nodes": 15 if n < 10_000 else 31,
+        "random_state": seed,
+    }
+    # Categories need a bin each.
+    if d > WIDE and not categorical.any():
+        settings |= {"max_leaf_nodes": 8, "max_bins": COARSE_BINS}
+    return settings

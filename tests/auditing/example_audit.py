@@ -9,9 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 
+from steelyard.auditing.parts.source import Part as Rows
+from steelyard.auditing.parts.store import as_table
 from steelyard.auditing.result import (
     SCHEMA_VERSION,
     Advice,
@@ -30,7 +35,6 @@ from steelyard.auditing.result import (
     WeightReport,
     Window,
 )
-from steelyard.auditing.row_tables import in_memory_tables
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -52,6 +56,11 @@ _FEATURES = (
     ("marital_status", 0.022, 0.21),
     ("nativity", 0.014, 0.48),
 )
+
+
+def of_rows(**columns: npt.NDArray[Any]) -> pl.LazyFrame:
+    """Return a table of rows as an audit leaves it."""
+    return as_table(Rows(0, 0, len(next(iter(columns.values())))), columns).lazy()
 
 
 def binary() -> AuditResult:
@@ -175,16 +184,16 @@ def binary() -> AuditResult:
             "certify": 0.83,
             "advise": 1.1,
         },
-        row_tables=in_memory_tables(
-            rng.exponential(1.0, n),
-            {
-                "prediction": np.where(proba > 0.5, "yes", "no").astype(object),
-                "proba_no": 1 - proba,
-                "proba_yes": proba,
-                "set_no": proba < 0.7,
-                "set_yes": proba > 0.2,
-            },
-        ),
+        row_tables={
+            "weights": of_rows(weight=rng.exponential(1.0, n)),
+            "predictions": of_rows(
+                prediction=np.where(proba > 0.5, "yes", "no").astype(object),
+                proba_no=1 - proba,
+                proba_yes=proba,
+                set_no=proba < 0.7,
+                set_yes=proba > 0.2,
+            ),
+        },
     )
 
 
@@ -358,7 +367,7 @@ def multiclass() -> AuditResult:
         ),
         row_tables={
             **base.row_tables,
-            **in_memory_tables(None, {f"proba_{c}": np.full(4_000, 0.25) for c in "abcd"}),
+            "predictions": of_rows(**{f"proba_{c}": np.full(4_000, 0.25) for c in "abcd"}),
         },
     )
 

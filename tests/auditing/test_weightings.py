@@ -1,0 +1,80 @@
+"""Whatever weighs rows elsewhere weighs them in an audit: words of old, names, and estimators."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import steelyard
+from steelyard.auditing import sides
+from steelyard.datasets import make_shift
+from steelyard.errors import InputError
+from steelyard.weighting import EntropyBalancing, LabelShiftEM, PostStratification
+
+
+def tables(kind="covariate", n=700, seed=0):
+    s = make_shift(kind, n_source=n, n_target=n, strength=0.7, random_state=seed)
+    out = []
+    for X, y, p in ((s.X, s.y, s.scores), (s.X_target, s.y_target, s.scores_target)):
+        frame = pl.DataFrame(X, schema=list("abcde")).with_columns(y=pl.Series(y), p=pl.Series(p))
+        city = np.asarray(["Ghent", "Lyon", "Brno"])[np.digitize(X[:, 0], [-0.5, 0.5])]
+        out.append(frame.with_columns(city=pl.Series(city)))
+    return out[0], out[1].drop("y"), s.y_target
+
+
+def audit(train, live, **options):
+    return steelyard.audit(train, live, target="y", proba="p", metrics=["accuracy"], **options)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "reading"),
+    [
+        ("auto", "columns"),
+        ("AutoRatio", "columns"),
+        ("EntropyBalancing", "columns"),
+        (EntropyBalancing(), "columns"),
+        # It reads the categories' texts, which the audit's own steps know as codes.
+        (PostStratification(columns=["city"]), "columns"),
+        (LabelShiftEM(random_state=0), "classes"),
+    ],
+    ids=str,
+)
+def test_names_and_estimators_weigh_as_they_do_alone(weighting, reading):
+    train, live, _ = tables()
+    result = audit(train, live, weighting=weighting)
+    assert [r.name for r in result.shift.readings] == [reading]
+    assert result.row_weights.mean() == pytest.approx(1.0)
+    if weighting == "EntropyBalancing":
+        alone = steelyard.weights(train.drop("y", "p"), live.drop("p"), method=weighting)
+        # Both are of mean one; a heavy tail would be smoothed, which 700 rows with this shift do not have.
+        np.testing.assert_allclose(result.row_weights, alone, rtol=1e-6)
+
+
+def test_an_estimator_of_class_shares_is_a_reading_of_the_shift():
+    train, live, y_live = tables("label")
+    found = audit(train, live, weighting=LabelShiftEM(random_state=0))
+    assert found.weights.method == "label_shift"
+    row = found.performance[0]
+    actual = float(np.mean((live["p"].to_numpy() >= 0.5) == y_live))
+    assert row.low <= actual <= row.high
+
+
+@pytest.mark.parametrize("weighting", ["EntropyBalancing", "blend", LabelShiftEM(random_state=0)], ids=str)
+def test_rows_outside_of_the_sample_are_weighed_alike(weighting, monkeypatch):
+    train, live, _ = tables()
+    whole = audit(train, live, weighting=weighting)
+    monkeypatch.setattr(sides, "too_large", lambda table, sample: True)
+    parts = audit(train, live, weighting=weighting, sample=2_000)
+    np.testing.assert_allclose(parts.row_weights, whole.row_weights, rtol=1e-9)
+    sampled = audit(train, live, weighting=weighting, sample=600)
+    # Models of 600 rows weigh the other hundred: not the same, but they rank rows much alike.
+    assert np.corrcoef(sampled.row_weights, whole.row_weights)[0, 1] > 0.8
+
+
+def test_a_weighting_that_is_none_is_told_before_the_work():
+    train, live, _ = tables(n=100)
+    with pytest.raises(InputError, match="there is no weighting 'nonsense'.*'blend'"):
+        audit(train, live, weighting="nonsense")
+    with pytest.raises(InputError, match="is no weight estimator"):
+        audit(train, live, weighting=3)
+    with pytest.raises(InputError, match="needs classes, and a shift that their shares can explain"):
+        audit(train, live, weighting="label_shift")

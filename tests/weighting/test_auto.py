@@ -25,14 +25,22 @@ def _error(w, log_ratio):
 
 
 def test_on_gaussians_it_is_the_linear_ratio():
-    s = make_gaussian_shift(n_source=2000, n_target=2000, random_state=0)
-    auto = AutoRatio(random_state=0).fit(s.X, X_target=s.X_target)
-    assert auto.chosen_ == "linear" and auto.shares_ == {"linear": 1.0}
-    # Three coefficients of variance about 1/2000 + 1/2000 each, over the mean of r^2 of 2.1, with the heavy
-    # tail of the squared error: measured 0.004 to 0.019 over six draws. Plain logistic regression: 0.012 to
-    # 0.022; skada's Gaussians, the best peer: 0.023.
-    assert _error(auto.weights(), s.log_ratio) < 0.03
-    assert np.polyfit(s.log_ratio, np.log(auto.weights()), 1)[0] == pytest.approx(1, abs=0.15)
+    chosen, errors = [], []
+    for seed in range(6):
+        s = make_gaussian_shift(n_source=2000, n_target=2000, random_state=seed)
+        auto = AutoRatio(random_state=0).fit(s.X, X_target=s.X_target)
+        chosen.append(auto.chosen_)
+        errors.append(_error(auto.weights(), s.log_ratio))
+        assert np.polyfit(s.log_ratio, np.log(auto.weights()), 1)[0] == pytest.approx(1, abs=0.15)
+        assert auto.fits_ <= 20
+        if auto.chosen_ == "linear":
+            assert auto.shares_ == {"linear": 1.0}
+    # Three coefficients of variance about 1/2000 + 1/2000 each, over the mean of r^2 of 2.1, with the
+    # heavy tail of the squared error: one draw in six has 0.03, the others below 0.01. Plain logistic
+    # regression: 0.012 to 0.022; skada's Gaussians, the best peer: 0.023.
+    assert np.median(errors) < 0.01 and np.mean(errors) < 0.02
+    # Another is beyond a standard error by chance, once or twice in six.
+    assert chosen.count("linear") >= 4
 
 
 def test_on_the_mixture_it_combines():

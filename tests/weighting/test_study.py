@@ -24,7 +24,7 @@ def _study(n=600, m=400, **options):
 
 
 def test_what_was_learnt_costs_nothing_again():
-    s, study = _study()
+    _, study = _study()
     chosen = study.auto()
     fits = study.fits
     # Six on the first fold, and three at most on the four others.
@@ -114,7 +114,9 @@ def test_rows_that_do_not_count_do_not_matter():
     other = DomainStudy(X, s.X_target, sample_weight=weight, random_state=0).learn("additive")
     np.testing.assert_allclose(one.target, other.target, atol=1e-9)
     with pytest.raises(InputError, match="weights leave some fold's model without source rows"):
-        DomainStudy(s.X, s.X_target, random_state=0).learn("linear", weights=np.zeros(600) + (np.arange(600) == 3))
+        DomainStudy(s.X, s.X_target, random_state=0).learn(
+            "linear", weights=np.zeros(600) + (np.arange(600) == 3)
+        )
 
 
 def test_held_out_rows_are_not_known_to_their_models():

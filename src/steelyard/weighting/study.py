@@ -244,10 +244,9 @@ class DomainStudy:
         """
         _check_names([name])
         key = self._key(name, columns, weights)
-        if key not in self._learnt:
-            self._learnt[key] = self._cross_fit(key, weights)
-            self._rest()
-        return self._learnt[key]
+        found = self._learn(key, weights)
+        self._rest()
+        return found
 
     def auto(self, candidates: Sequence[str] | None = None) -> ChosenRatio:
         """Return the log ratio that held-out rows find best; see `AutoRatio`.
@@ -284,7 +283,7 @@ class DomainStudy:
         scores, caps = dict(zip(names, cut.scores().tolist())), dict(zip(names, early_caps.tolist()))
 
         kept_names = [names[j] for j in kept]
-        learnt = [self.learn(name) for name in kept_names]
+        learnt = [self._learn(keys[j], None) for j in kept]
         said = HeldOut(
             np.column_stack([f.source + f.log_mass for f in learnt]),
             np.column_stack([f.target + f.log_mass for f in learnt]),
@@ -320,6 +319,11 @@ class DomainStudy:
         source = sample.domain[held] == 0
         rows = np.column_stack(said)
         return HeldOut(rows[source], rows[~source], sample.weight[held][source])
+
+    def _learn(self, key: Any, weights: Any) -> CrossFitted:
+        if key not in self._learnt:
+            self._learnt[key] = self._cross_fit(key, weights)
+        return self._learnt[key]
 
     def _cross_fit(self, key: Any, weights: Any) -> CrossFitted:
         learner, sample = self._learner(key, weights), self._sample(key, weights)

@@ -66,8 +66,8 @@ def run(seed):
     values = [risk(shifted * [mask >> g & 1 for g in range(3)]) for mask in range(8)]
     truth = exact_shapley(values)
     loss, loss_target = ((V[:, 2] - PREDICTOR * V[:, 1]) ** 2 for V in (source, target))
-    found = attribute_change(loss, source, target, mechanisms=GRAPH, repeats=1, random_state=seed)
-    marginal = attribute_change(loss, source, target, mechanisms=MARGINAL, repeats=1, random_state=seed)
+    found = attribute_change(loss, source, target, mechanisms=GRAPH, random_state=seed)
+    marginal = attribute_change(loss, source, target, mechanisms=MARGINAL, random_state=seed)
     share = divergences(shifted)
     changes = {
         "shapley": np.array([p.change for p in found.parts]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steelyard.errors import InputError
-from steelyard.evaluation import Mechanism, attribute_change, group_features
+from steelyard.evaluation import Mechanism, attribute_change
 from steelyard.explain import exact_shapley
 
 MEAN = np.array([0.4, 0.4, 0.0, -0.2])
@@ -37,9 +37,7 @@ class ExactRatio:
 
 def test_groups_recover_the_closed_form():
     loss, X, T = moved_normals(0, n=6000)
-    result = attribute_change(
-        loss, X, T, groups={c: [i] for i, c in enumerate("abcd")}, repeats=1, random_state=0
-    )
+    result = attribute_change(loss, X, T, groups={c: [i] for i, c in enumerate("abcd")}, random_state=0)
     for part, truth in zip(result.parts, TRUTH):
         # Four standard errors (the interval's half width is 1.96 of them), and 0.02 for what boosting blurs.
         assert abs(part.change - truth) < 4 * (part.high - part.low) / 3.92 + 0.02
@@ -47,7 +45,7 @@ def test_groups_recover_the_closed_form():
 
 
 def test_exact_ratio_and_no_noise_gives_the_weighted_means():
-    # One group and one repeat: the value is a weighted mean with known weights, plus a correction that
+    # One group: the value is a weighted mean with known weights, plus a correction that
     # vanishes as the sample grows; held against E_T[x] - E_S[x] = 0.5.
     rng = np.random.default_rng(1)
     X, T = rng.normal(size=(8000, 1)), rng.normal(0.5, size=(8000, 1))
@@ -68,7 +66,7 @@ def test_intervals_cover_also_what_did_not_move():
         rng = np.random.default_rng(seed)
         X, T = rng.normal(size=(400, 2)), rng.normal(size=(400, 2)) + [0.5, 0.0]
         loss = X @ [1.0, 1.0] + rng.normal(size=400)
-        result = attribute_change(loss, X, T, groups={"a": [0], "b": [1]}, repeats=1, random_state=seed)
+        result = attribute_change(loss, X, T, groups={"a": [0], "b": [1]}, random_state=seed)
         hits += [p.low <= t <= p.high for p, t in zip(result.parts, (0.5, 0.0))]
     # Nominal 95%; 30 runs have a binomial standard error of 4%, three of them.
     assert (hits / n_runs >= 0.95 - 0.12).all()
@@ -104,7 +102,7 @@ def test_mechanisms_of_a_graph(shift):
         for mask in range(8)
     ]
     truth = exact_shapley(values)
-    result = attribute_change(residual(S), S, T, mechanisms=GRAPH, repeats=1, random_state=0)
+    result = attribute_change(residual(S), S, T, mechanisms=GRAPH, random_state=0)
     for part, t in zip(result.parts, truth):
         assert part.change == pytest.approx(t, abs=4 * (part.high - part.low) / 3.92 + 0.05)
 
@@ -114,9 +112,9 @@ def test_nothing_moved_nothing_attributed_and_seeds_agree():
     X, T = rng.normal(size=(3000, 3)), rng.normal(size=(3000, 3))
     loss = (X[:, 0] + X[:, 1] > 0).astype(float)
     groups = {"a": [0], "b": [1, 2]}
-    one = attribute_change(loss, X, T, groups=groups, repeats=1, random_state=0)
-    assert one == attribute_change(loss, X, T, groups=groups, repeats=1, random_state=0)
-    two = attribute_change(loss, X, T, groups=groups, repeats=1, random_state=1)
+    one = attribute_change(loss, X, T, groups=groups, random_state=0)
+    assert one == attribute_change(loss, X, T, groups=groups, random_state=0)
+    two = attribute_change(loss, X, T, groups=groups, random_state=1)
     for a, b in zip(one.parts, two.parts):
         # Another seed deals other halves of the same rows: well inside one interval.
         assert abs(a.change - b.change) < 0.5 * (a.high - a.low)
@@ -125,12 +123,12 @@ def test_nothing_moved_nothing_attributed_and_seeds_agree():
 
 def test_total_leaves_the_unexplained_and_dict_is_plain():
     loss, X, T = moved_normals(6)
-    result = attribute_change(loss, X, T, groups={"all": range(4)}, total=1.0, repeats=1, random_state=0)
+    result = attribute_change(loss, X, T, groups={"all": range(4)}, total=1.0, random_state=0)
     assert result.unexplained == pytest.approx(1.0 - result.parts[0].change)
     out = result.to_dict()
     assert out["parts"][0]["name"] == "all"
     assert out["total"] == 1.0
-    assert attribute_change(loss, X, T, groups={"a": [0]}, repeats=1, random_state=0).unexplained is None
+    assert attribute_change(loss, X, T, groups={"a": [0]}, random_state=0).unexplained is None
 
 
 def test_missing_values_and_categories():
@@ -139,7 +137,7 @@ def test_missing_values_and_categories():
     T = np.column_stack([rng.normal(size=800), rng.choice(4, p=[0.1, 0.2, 0.3, 0.4], size=800)]).astype(float)
     X[::7, 0] = T[::5, 0] = np.nan
     # The mean code moves from 1.5 to 2.0.
-    result = attribute_change(X[:, 1], X, T, categorical=[False, True], repeats=1, random_state=0)
+    result = attribute_change(X[:, 1], X, T, categorical=[False, True], random_state=0)
     assert [p.name for p in result.parts] == ["0", "1"]
     assert result.parts[1].change == pytest.approx(0.5, abs=0.2)  # four standard errors of 0.055
     assert abs(result.parts[0].change) < 0.1
@@ -155,7 +153,6 @@ def test_zero_weight_rows_do_not_count():
         T,
         groups={"a": range(4)},
         sample_weight=weight,
-        repeats=1,
         random_state=0,
     )
     assert result.source == pytest.approx(loss.mean())
@@ -177,20 +174,72 @@ def test_bad_input_is_gathered():
         attribute_change(loss, X, T, mechanisms=[Mechanism("a", (0,), (0,))])
 
 
-def test_grouping_finds_planted_blocks():
-    rng = np.random.default_rng(10)
-    base = rng.normal(size=(3000, 3))
-    X = np.column_stack(
-        [
-            base[:, 0],
-            base[:, 1],
-            -base[:, 0] + 0.3 * rng.normal(size=3000),
-            base[:, 2],
-            (base[:, 2] > 0.5) * 1.0,
-        ]
+def test_a_pair_that_moves_together_is_seen():
+    # Only the correlation of x0 and x1 moves, and the loss is their product: the change, 0.5, is that of
+    # a coalition of both, so each has half of it. An additive ratio and an additive loss would see nothing.
+    rng = np.random.default_rng(11)
+    X, T = rng.normal(size=(2, 6000, 3))
+    T[:, 1] = 0.5 * T[:, 0] + np.sqrt(0.75) * T[:, 1]
+    result = attribute_change(
+        X[:, 0] * X[:, 1], X, T, groups={c: [i] for i, c in enumerate("abc")}, random_state=0
     )
-    X[:200, 3] = np.nan
-    mask = np.array([False, False, False, False, True])
-    assert group_features(X, categorical=mask, max_groups=3) == ((0, 2), (1,), (3, 4))
-    assert group_features(X, max_groups=9) == ((0,), (1,), (2,), (3,), (4,))
-    assert group_features(X, max_groups=1) == ((0, 1, 2, 3, 4),)
+    for part, truth in zip(result.parts, (0.25, 0.25, 0.0)):
+        assert part.change == pytest.approx(truth, abs=4 * (part.high - part.low) / 3.92)
+    assert result.parts[0].high < 0.35
+
+
+def test_scaling_weights_or_adding_rows_of_no_weight_changes_nothing():
+    loss, X, T = moved_normals(12, n=400)
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, size=400)
+    groups = {"a": [0, 1], "b": [2, 3]}
+    one = attribute_change(loss, X, T, groups=groups, sample_weight=weight, random_state=0)
+    padded = attribute_change(
+        np.r_[loss, 1e9 * np.ones(50)],
+        np.vstack([X, X[:50] + 1e3]),
+        T,
+        groups=groups,
+        sample_weight=np.r_[7 * weight, np.zeros(50)],
+        random_state=0,
+    )
+    for a, b in zip(one.parts, padded.parts):
+        assert (a.change, a.low, a.high) == pytest.approx((b.change, b.low, b.high), abs=1e-10)
+
+
+def test_counts_are_rows_and_other_weights_are_not():
+    loss, X, T = moved_normals(15, n=1500)
+    counts = 1.0 + (np.arange(1500) % 3 == 0)
+    few, many, plain = (
+        attribute_change(loss, X, T, groups={"a": range(4)}, sample_weight=w, random_state=0).parts[0]
+        for w in (counts, 100 * counts, 0.3 * counts)
+    )
+    # A hundredfold source is all but known; the target's share of the variance, some half, stays.
+    assert many.high - many.low < 0.9 * (few.high - few.low)
+    assert many.change == pytest.approx(few.change, abs=0.02)
+    assert plain.high - plain.low > few.high - few.low
+
+
+def test_a_factory_serves_groups_and_mechanisms_alike():
+    # A single marginal mechanism is a group of its column; the factory's constant does not matter.
+    loss, X, T = moved_normals(13, n=500)
+
+    class Shifted(ExactRatio):
+        def log_ratio(self, X):
+            return super().log_ratio(X) + 3.0
+
+    kwargs = {"random_state": 0}
+    exact = attribute_change(
+        loss, X, T, groups={"a": [0]}, ratio=lambda mask, seed: ExactRatio([0.4]), **kwargs
+    )
+    shifted = attribute_change(
+        loss, X, T, mechanisms=[Mechanism("a", (0,))], ratio=lambda mask, seed: Shifted([0.4]), **kwargs
+    )
+    assert exact.parts[0].change == pytest.approx(shifted.parts[0].change, abs=1e-10)
+    assert exact.parts[0].high == pytest.approx(shifted.parts[0].high, abs=1e-10)
+
+
+def test_more_rows_than_allowed_are_sampled():
+    loss, X, T = moved_normals(14, n=2000)
+    few = attribute_change(loss, X, T, groups={"a": [0]}, max_rows=500, random_state=0)
+    all_of_them = attribute_change(loss, X, T, groups={"a": [0]}, random_state=0)
+    ratio = (few.parts[0].high - few.parts[0].low) / (all_of_them.parts[0].high - all_of_them.parts[0].low)
+    assert ratio == pytest.approx(2.0, rel=0.25)

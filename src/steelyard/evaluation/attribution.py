@@ -13,16 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import make_pipeline
 
 from steelyard.errors import InputError
+from steelyard.evaluation.coalitions import SharedModels
 from steelyard.evaluation.grouping import Columns, group_features
 from steelyard.explain.shapley import shapley_coefficients
-from steelyard.numerics.checks import as_rows, as_vector, as_weights, check_level
-from steelyard.numerics.design import additive_design
+from steelyard.numerics.checks import as_row_counts, as_rows, as_vector, check_level
 from steelyard.numerics.random import as_generator, deal_folds, draw_seed
 from steelyard.numerics.weighted import effective_sample_size
 
@@ -31,7 +29,6 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _MOST_PLAYERS = 10
-_BOOSTED_ROWS = 2_000
 
 
 class Ratio(Protocol):
@@ -106,8 +103,8 @@ def attribute_change(
     categorical: Any = None,
     sample_weight: Any = None,
     ratio: RatioFactory | None = None,
-    max_rows: int = 20_000,
-    repeats: int = 2,
+    max_rows: int = 40_000,
+    n_folds: int = 5,
     alpha: float = 0.05,
     random_state: Any = None,
 ) -> ChangeAttribution:
@@ -136,15 +133,15 @@ def attribute_change(
     categorical : boolean array of shape (d,), optional
         Which columns hold category codes.
     sample_weight : array of shape (n,), optional
+        Whole numbers are counts of rows; of others only the ratios matter.
     ratio : callable, optional
         ``ratio(categorical, seed)`` returns an unfitted ratio estimator for the
-        columns that ``categorical`` describes. By default the log odds of a
-        boosted classifier, or of an additive logistic one below 2,000 rows.
+        columns that ``categorical`` describes. By default the log odds of logistic
+        regressions that share one design; see Notes.
     max_rows : int
-        Each model is fitted on at most half as many rows a side, and twice as many
-        are weighed; more are sampled.
-    repeats : int
-        Independent deals into two halves, averaged.
+        The most rows of each sample that are used; of more, so many are drawn.
+    n_folds : int
+        Each row is judged by models of the other folds.
     alpha : float
         One minus the level of the intervals.
     random_state : int, Generator, RandomState or None
@@ -160,18 +157,26 @@ def attribute_change(
 
     Notes
     -----
-    Rows are dealt into two halves; each half is weighed by classifiers that were
-    fitted on the other. A coalition's self-normalised weighted mean is corrected
-    for the first-order error of its ratios by a model of the loss given their
-    columns (for groups this is the doubly robust estimate), which the paper does
-    not do. Intervals come from the influence of source and target rows on the
-    corrected means, combined linearly over coalitions by the Shapley
-    coefficients, and from the spread over repeats. Without the correction the
-    intervals of mechanisms that did not move would be far too short.
+    Rows are dealt into folds; each is weighed by models that were fitted on the
+    others. A coalition's self-normalised weighted mean is corrected for the
+    first-order error of its ratios by a model of the loss given their columns (for
+    groups this is the doubly robust estimate), which the paper does not do.
+    Intervals come from the influence of source and target rows on the corrected
+    means, combined linearly over coalitions by the Shapley coefficients. Without
+    the correction the intervals of mechanisms that did not move would be far too
+    short. They take ``loss`` as given: that influence values of a metric are
+    themselves estimated from the source rows is not in them.
 
-    Cost, ``2 * repeats`` times: a classifier for each set of columns that
-    occurs, at most 2^G - 1 for G groups and two for each mechanism, and a
-    regression for each ratio in each coalition.
+    All log odds and all models of the loss are penalised linear ones in one design:
+    splines of numbers, indicators of categories and of missing values, and products
+    of the pairs of columns that additive models of all columns miss most. A model
+    of some columns takes the features that are made of them alone. What more than
+    two columns do together beyond their pairs is not seen by a model; it biases a
+    part only where both the ratio and the loss have it.
+
+    Cost: O(n p^2) once for p features of n rows of both samples, and O(n p) steps
+    for each fold and each set of columns that occurs, at most 2^G - 1 for G groups
+    and two for each mechanism. With a ``ratio``, ``n_folds`` fits for each set.
 
     Source: "Why did the Model Fail?": Attributing Model Performance Changes to
     Distribution Shifts (catalogue 160). The paper takes mechanisms from a causal
@@ -192,99 +197,57 @@ def attribute_change(
     if target.shape[1] != d:
         raise InputError(f"X has {d} columns and X_target {target.shape[1]}; both need the same columns.")
     values = as_vector(loss, n=n, name="loss")
-    weight = as_weights(sample_weight, n)
+    weight = as_row_counts(sample_weight, n)
     mask = np.zeros(d, dtype=bool) if categorical is None else np.asarray(categorical, dtype=bool)
     if mask.shape != (d,):
         raise InputError(f"categorical has shape {mask.shape}; pass one truth value for each of {d} columns.")
-    if repeats < 1:
-        raise InputError(f"repeats is {repeats}; at least one is needed.")
-    if min(n, target.shape[0]) < 4:
-        raise InputError(f"{n} source and {target.shape[0]} target rows are too few; at least 4 each.")
+    if n_folds < 2:
+        raise InputError(f"n_folds is {n_folds}; at least two are needed.")
+    if min(np.count_nonzero(weight), target.shape[0]) < 4:
+        raise InputError(
+            f"{n} source and {target.shape[0]} target rows are too few; at least 4 each that count."
+        )
     if mechanisms is not None and groups is not None:
         raise InputError("both mechanisms and groups are given; pass one of them.")
+    counted = np.flatnonzero(weight > 0)
+    rows, values, weight = rows[counted], values[counted], weight[counted]
     if mechanisms is None and groups is None:
         found = group_features(rows, categorical=mask, max_groups=4)
         groups = {", ".join(map(str, columns)): columns for columns in found}
     names, coalitions = _players(mechanisms, groups, d)
 
     rng = as_generator(random_state)
-    kept, kept_target = _sample(n, 2 * max_rows, rng), _sample(target.shape[0], 2 * max_rows, rng)
-    game = _Game(
-        coalitions,
-        mask,
-        ratio or _ClassifierOdds,
-        rows[kept],
-        values[kept],
-        weight[kept],
-        target[kept_target],
-    )
+    kept = _sample(len(rows), max_rows, rng)
+    rows, values, weight = rows[kept], values[kept], weight[kept]
+    target = target[_sample(len(target), max_rows, rng)]
+    n_folds = max(2, min(n_folds, len(rows) // 2, len(target) // 2))
+    fold, fold_target = deal_folds(len(rows), n_folds, rng), deal_folds(len(target), n_folds, rng)
+    models = SharedModels(rows, target, values, weight, mask, fold=fold, fold_target=fold_target)
+    # In a fixed order, so that a seed means the same whichever coalitions share a set.
+    parts = sorted({part for terms in coalitions for part in terms})
+    if ratio is None:
+        logs = models.log_odds(parts)
+    else:
+        logs = _log_ratios(ratio, parts, rows, target, weight, mask, fold, fold_target, rng)
+    game = _Game(coalitions, dict(zip(parts, logs.T)), values, weight, models)
     coefficients = shapley_coefficients(len(names))
-    source = float(np.average(values[kept], weights=weight[kept]))
-    estimates, effective = [], np.inf
-    influence, influence_target = np.zeros((len(names), len(kept))), np.zeros((len(names), len(kept_target)))
-    for _ in range(repeats):
-        fold, fold_target = deal_folds(len(kept), 2, rng), deal_folds(len(kept_target), 2, rng)
-        change = np.zeros(len(names))
-        for half in range(2):
-            here, here_target = np.flatnonzero(fold == half), np.flatnonzero(fold_target == half)
-            there, there_target = np.flatnonzero(fold != half), np.flatnonzero(fold_target != half)
-            train = there[_sample(len(there), max_rows // 2, rng)]
-            train_target = there_target[_sample(len(there_target), max_rows // 2, rng)]
-            value, moves, moves_target, rows_left = game.values(train, train_target, here, here_target, rng)
-            change += coefficients @ value / 2
-            # Halves and repeats are averaged, and so is what a row adds to them.
-            influence[:, here] += coefficients @ moves / (2 * repeats)
-            influence_target[:, here_target] += coefficients @ moves_target / (2 * repeats)
-            effective = min(effective, rows_left)
-        estimates.append(change)
-    change = np.mean(estimates, axis=0)
-    counted = game.weight > 0
-    variance = np.sum(influence[:, counted] ** 2 / game.weight[counted], axis=1)
-    variance += np.sum(influence_target**2, axis=1)
-    if repeats > 1:
-        variance += np.var(estimates, axis=0, ddof=1) / repeats
+    change, influence, influence_target, effective = game.divide(coefficients)
+    # A row that counts for three is three rows, each with a third of the influence; other weights count none.
+    rows_each = weight if np.all(weight % 1 == 0) else np.ones(len(weight))
+    variance = np.sum(influence**2 / rows_each, axis=1) + np.sum(influence_target**2, axis=1)
     reach = float(norm.ppf(1 - alpha / 2)) * np.sqrt(variance)
-    parts = tuple(
-        ChangePart(name, float(c), float(c - r), float(c + r)) for name, c, r in zip(names, change, reach)
-    )
+    source = float(np.average(values, weights=weight))
     return ChangeAttribution(
         source,
         source + float(change.sum()),
         None if total is None else float(total),
-        parts,
+        tuple(
+            ChangePart(name, float(c), float(c - r), float(c + r)) for name, c, r in zip(names, change, reach)
+        ),
         None if total is None else float(total - change.sum()),
-        float(effective),
+        effective,
         alpha,
     )
-
-
-class _ClassifierOdds:
-    """Log odds of target against source from one classifier, as a log ratio up to a constant."""
-
-    def __init__(self, categorical: BoolArray, seed: int) -> None:
-        self.categorical = categorical
-        self.seed = seed
-
-    def fit(self, X: Any, y: Any = None, *, X_target: Any, sample_weight: Any = None) -> _ClassifierOdds:
-        n, m = X.shape[0], X_target.shape[0]
-        # Unequal sizes shift the log odds by a constant, which self-normalised weights do not feel.
-        weight = None
-        if sample_weight is not None and _vary(sample_weight):
-            weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(m)])
-        self.model: Any
-        if min(n, m) < _BOOSTED_ROWS:
-            self.model = make_pipeline(
-                additive_design(self.categorical, n_knots=4), LogisticRegression(max_iter=300)
-            )
-            options: dict[str, Any] = {"logisticregression__sample_weight": weight}
-        else:
-            self.model = HistGradientBoostingClassifier(**_boosting(self.categorical, self.seed))
-            options = {"sample_weight": weight}
-        self.model.fit(np.vstack([X, X_target]), np.repeat([0, 1], [n, m]), **options)
-        return self
-
-    def log_ratio(self, X: Any) -> FloatArray:
-        return np.asarray(self.model.decision_function(X), dtype=np.float64)
 
 
 Coalition = Mapping[Columns, int]
@@ -334,25 +297,16 @@ def _players(
 
 @dataclass(frozen=True)
 class _Game:
-    """The values of all coalitions on one half of the rows, the other half having trained the models."""
+    """The values of all coalitions, each row judged by models that did not see it."""
 
     coalitions: Sequence[Coalition]
-    categorical: BoolArray
-    factory: RatioFactory
-    X: FloatArray
+    log_ratios: Mapping[Columns, FloatArray]
     loss: FloatArray
     weight: FloatArray
-    X_target: FloatArray
+    models: SharedModels
 
-    def values(
-        self,
-        train: IntArray,
-        train_target: IntArray,
-        here: IntArray,
-        here_target: IntArray,
-        rng: np.random.Generator,
-    ) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-        """Return changes of the mean loss, the influence of source and target rows, fewest effective rows.
+    def divide(self, coefficients: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+        """Return parts of the change, the influence of source and target rows on them, fewest effective rows.
 
         The weighted mean is moved by the error of each log ratio in it. To
         first order that error is what target rows and weighted source rows
@@ -360,95 +314,67 @@ class _Game:
         loss given the ratio's columns; so the disagreement is added back, and
         the influence of the rows includes it.
         """
-        log_train: dict[Columns, FloatArray] = {}
-        log_here: dict[Columns, FloatArray] = {}
-        products = any(len(terms) > 1 for terms in self.coalitions)
-        # In a fixed order, so that a seed means the same whichever coalitions share a set.
-        for part in sorted({part for terms in self.coalitions for part in terms}):
+        shares = [self._share(terms) for terms in self.coalitions]
+        terms = [(k, part, sign) for k, of in enumerate(self.coalitions) for part, sign in of.items()]
+        outcomes = np.column_stack([self._outcome(part, k, shares[k]) for k, part, _ in terms])
+        at_source, at_target = self.models.means([part for _, part, _ in terms], outcomes)
+        change = np.zeros(len(coefficients))
+        influence = np.zeros((len(coefficients), len(self.loss)))
+        influence_target = np.zeros((len(coefficients), len(at_target)))
+        for k, w in enumerate(shares):
+            value = w @ self.loss
+            change += coefficients[:, k] * value
+            influence += np.outer(coefficients[:, k], w * (self.loss - value))
+        for (k, part, sign), h, h_target in zip(terms, at_source.T, at_target.T):
+            w, toward = self._share({part: 1}), sign * coefficients[:, k]
+            here, there = w @ h, h_target.mean()
+            change += toward * (there - here)
+            influence -= np.outer(toward, w * (h - here))
+            influence_target += np.outer(toward, (h_target - there) / len(h_target))
+        return change, influence, influence_target, float(min(map(effective_sample_size, shares)))
+
+    def _share(self, terms: Coalition) -> FloatArray:
+        """Return the rows' weights with the ratios of a coalition, summing to one."""
+        log_ratio = sum((sign * self.log_ratios[p] for p, sign in terms.items()), np.zeros(len(self.loss)))
+        w = self.weight * np.exp(log_ratio - log_ratio.max())
+        return np.asarray(w / w.sum())
+
+    def _outcome(self, part: Columns, coalition: int, share: FloatArray) -> FloatArray:
+        """Return the loss, centred, as a coalition weighs it beyond the ratio of ``part``."""
+        if set(self.coalitions[coalition]) == {part}:
+            return np.asarray(self.loss - np.average(self.loss, weights=self.weight))
+        own = self._share({part: 1})
+        beyond = np.divide(share, own, out=np.zeros_like(share), where=own > 0)
+        return np.asarray(beyond * (self.loss - share @ self.loss))
+
+
+def _log_ratios(
+    factory: RatioFactory,
+    parts: Sequence[Columns],
+    X: FloatArray,
+    X_target: FloatArray,
+    weight: FloatArray,
+    categorical: BoolArray,
+    fold: IntArray,
+    fold_target: IntArray,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return each part's log ratio at source rows, (n, K), by estimators fitted on the other folds."""
+    out = np.empty((len(X), len(parts)))
+    for k in range(int(fold.max()) + 1):
+        here, train, train_target = (np.flatnonzero(of) for of in (fold == k, fold != k, fold_target != k))
+        for j, part in enumerate(parts):
             columns = list(part)
-            model = self.factory(self.categorical[columns], draw_seed(rng))
+            model = factory(categorical[columns], draw_seed(rng))
             model.fit(
-                self.X[train[:, None], columns],
-                X_target=self.X_target[train_target[:, None], columns],
-                sample_weight=self.weight[train],
+                X[train[:, None], columns],
+                X_target=X_target[train_target[:, None], columns],
+                sample_weight=weight[train],
             )
-            if products:
-                log_train[part] = model.log_ratio(self.X[train[:, None], columns])
-            log_here[part] = model.log_ratio(self.X[here[:, None], columns])
-        loss, base = self.loss[here], self.weight[here]
-        value = np.empty(len(self.coalitions))
-        moves = np.empty((len(self.coalitions), len(here)))
-        moves_target = np.zeros((len(self.coalitions), len(here_target)))
-        fewest = np.inf
-        for k, terms in enumerate(self.coalitions):
-            w = _share(
-                base, sum((sign * log_here[part] for part, sign in terms.items()), np.zeros(len(here)))
-            )
-            fewest = min(fewest, effective_sample_size(w))
-            value[k] = w @ loss
-            moves[k] = w * (loss - value[k])
-            for part, sign in terms.items():
-                predict = self._conditional_mean(part, terms, log_train, train, draw_seed(rng))
-                columns = list(part)
-                h = predict(self.X[here[:, None], columns])
-                h_target = predict(self.X_target[here_target[:, None], columns])
-                w_part = _share(base, log_here[part])
-                value[k] += sign * (h_target.mean() - w_part @ h)
-                moves[k] -= sign * w_part * (h - w_part @ h)
-                moves_target[k] += sign * (h_target - h_target.mean()) / len(here_target)
-        return value - value[0], moves - moves[0], moves_target, fewest
-
-    def _conditional_mean(
-        self,
-        part: Columns,
-        terms: Coalition,
-        log_train: Mapping[Columns, FloatArray],
-        train: IntArray,
-        seed: int,
-    ) -> Callable[[FloatArray], FloatArray]:
-        """Return a model, given the columns of ``part``, of the loss as the coalition weighs it further."""
-        loss, base = self.loss[train], self.weight[train]
-        outcome = loss - np.average(loss, weights=base)
-        if set(terms) != {part}:
-            zero = np.zeros(len(train))
-            w = _share(base, sum((sign * log_train[p] for p, sign in terms.items()), zero))
-            w_part = _share(base, log_train[part])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                beyond = np.where(base > 0, w / w_part, 0.0)
-            outcome = beyond * (loss - w @ loss)
-        columns = list(part)
-        model: Any
-        if len(train) < _BOOSTED_ROWS:
-            model = make_pipeline(additive_design(self.categorical[columns], n_knots=4), Ridge(alpha=1.0))
-            options: dict[str, Any] = {"ridge__sample_weight": base}
-        else:
-            model = HistGradientBoostingRegressor(**_boosting(self.categorical[columns], seed))
-            options = {"sample_weight": base if _vary(base) else None}
-        model.fit(self.X[train[:, None], columns], outcome, **options)
-        return lambda rows: np.asarray(model.predict(rows), dtype=np.float64)
-
-
-def _boosting(categorical: BoolArray, seed: int) -> dict[str, Any]:
-    return {
-        "max_iter": 25,
-        "learning_rate": 0.2,
-        "max_leaf_nodes": 12,
-        "min_samples_leaf": 40,
-        "early_stopping": False,
-        "categorical_features": categorical if categorical.any() else None,
-        "random_state": seed,
-    }
-
-
-def _vary(weight: FloatArray) -> bool:
-    """Whether weights differ: boosting bins its columns far more slowly if it is given any."""
-    return bool(np.any(weight != weight[0]))
-
-
-def _share(weight: FloatArray, log_ratio: FloatArray) -> FloatArray:
-    """Return weights times ratios, summing to one."""
-    w = weight * np.exp(log_ratio - log_ratio.max())
-    return np.asarray(w / w.sum())
+            log_ratio = model.log_ratio(X[here[:, None], columns])
+            # A ratio may be known up to a constant; folds must have the same.
+            out[here, j] = log_ratio - logsumexp(log_ratio, b=weight[here] / weight[here].sum())
+    return out
 
 
 def _sample(n: int, most: int, rng: np.random.Generator) -> IntArray:

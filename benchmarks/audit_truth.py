@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,8 @@ from rich.progress import track
 from scipy.stats import beta
 from sklearn import metrics as sk
 
+import steelyard
 from benchmarks.document import write_section
-from steelyard.auditing.certify import certify
-from steelyard.auditing.estimate import estimate
-from steelyard.auditing.model import with_output
-from steelyard.auditing.pipeline import expect
-from steelyard.auditing.read import read_tables
-from steelyard.auditing.shift import detect
-from steelyard.auditing.weigh import reconsider, weigh
 from steelyard.datasets import make_shift
 
 SEED = 20_000
@@ -73,25 +67,19 @@ def one(setting: Setting, seed: int, rows: int) -> dict[str, Any]:
     train = pl.DataFrame(s.X, schema=names).with_columns(pl.Series("y", s.y), **scores)
     live = pl.DataFrame(s.X_target, schema=names).with_columns(**scores_live)
     output = {"prediction": "score"} if setting.task == "regression" else {"proba": list(scores)}
-    started = time.perf_counter()
-    tables = with_output(read_tables(train, live, target="y", **output))
-    expected = expect(tables, seed + 1)
-    found = detect(tables, expected, seed=seed + 2)
-    weighed = weigh(tables, found, seed=seed + 3)
-    found = reconsider(found, weighed)
-    estimated = estimate(tables, expected, found, weighed)
-    certified = certify(tables, weighed, estimated.expected, alpha=0.1, seed=seed + 4)
+    result = steelyard.audit(train, live, target="y", alpha=0.1, seed=seed, **output)
+    predictions, weights = result.row_predictions, result.weights
+    assert predictions is not None and weights is not None
     actual = _actual(setting.task, s.y_target, s.scores_target)
     return {
-        "kind": found.shift.kind,
-        "rejected": found.shift.p_value < 0.05,
-        "trusted": weighed.trusted,
-        "pareto_k": weighed.report.pareto_k,
-        "coverage": _covered(setting.task, certified.columns, s.y_target),
-        "seconds": time.perf_counter() - started,
+        "kind": result.shift.kind,
+        "rejected": result.shift.p_value < 0.05,
+        "trusted": weights.trusted,
+        "pareto_k": weights.pareto_k,
+        "coverage": _covered(setting.task, predictions, s.y_target),
+        "seconds": sum(result.seconds.values()),
         "metrics": {
-            p.metric: (p.live_estimate, p.low, p.high, actual[p.metric], p.naive)
-            for p in estimated.performance
+            p.metric: (p.live_estimate, p.low, p.high, actual[p.metric], p.naive) for p in result.performance
         },
     }
 
@@ -121,7 +109,7 @@ def _actual(task: str, y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     }
 
 
-def _covered(task: str, columns: dict[str, np.ndarray], y: np.ndarray) -> float:
+def _covered(task: str, columns: Mapping[str, np.ndarray], y: np.ndarray) -> float:
     if task == "regression":
         return float(np.mean((columns["low"] <= y) & (y <= columns["high"])))
     sets = np.column_stack([v for k, v in columns.items() if k.startswith("in_set_")])
@@ -201,6 +189,8 @@ def main(arguments: list[str]) -> int:
             delayed(one)(setting, seed, options.rows) for seed in range(options.repeats)
         )
         results[setting] = list(track(work, total=options.repeats, description=setting.name, console=console))
+        seconds = np.median([r["seconds"] for r in results[setting]])
+        console.print(f"{setting.name}: an audit takes {seconds:.2f} s (median of {options.repeats})")
         if not options.dry:  # after each setting, so that what is done survives an interruption
             write_section("audit_truth", section(results, options.rows))
     if options.dry:

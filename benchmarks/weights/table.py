@@ -34,8 +34,8 @@ its parameters. Besides: skada's KLIEP chooses among five widths by its own cros
 default width is far off; balance's models run on columns as balance transforms them (it cuts numbers into ten
 bins) and on columns as they are; raking gets terciles, because its table has a cell for every combination.
 **steelyard** is `AutoRatio`, what `weighting="auto"` means: it fits six ratios to one fold and the three that
-its rows find best to all five, and takes the simplest of those within a standard error of the best, its seconds
-those of all that; every row is weighed by a model that has not seen it. adapt's KLIEP, uLSIF and
+its rows find best to all five, and takes the simplest of those within a standard error of the best, its
+seconds those of all that; every row is weighed by a model that has not seen it. adapt's KLIEP, uLSIF and
 RuLSIF choose among six widths (and five ridges) by their own cross-validation. skada's discriminator fits one
 logistic regression and weighs the rows that it was fitted to, by odds that are upside down. RuLSIF aims at a
 relative ratio, which steelyard turns back into the plain one and densratio does not.

@@ -33,6 +33,10 @@ _FOR_FEW = ("linear", "quadratic")
 _FAMILY = {"boosted quadratic": "boosted"}
 
 
+Known = dict[int, FloatArray]
+"""What models have said of the rows at hand already: several log ratios may rest on the same ones."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One learner's models, the columns that they read, where they are cut, and their share."""
@@ -45,8 +49,11 @@ class _Part:
     def each(self, X: FloatArray) -> FloatArray:
         return np.minimum(self.models.each(self._read(X)), self.cap)
 
-    def own(self, X: FloatArray, fold: IntArray) -> FloatArray:
-        return np.minimum(self.models.own(self._read(X), fold), self.cap)
+    def own(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
+        known = {} if known is None else known
+        if id(self.models) not in known:
+            known[id(self.models)] = self.models.own(self._read(X), fold)
+        return np.minimum(known[id(self.models)], self.cap)
 
     def _read(self, X: FloatArray) -> FloatArray:
         return X if self.columns is None else X[:, self.columns]
@@ -73,9 +80,12 @@ class CrossFitted:
     log_mass: float
     part: _Part
 
-    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
-        """Return log ratios of new rows, each by one fold's model (counted modulo their number)."""
-        return self.part.own(as_rows(X), np.asarray(fold) % self.n_folds) - self.log_mass
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        """Return log ratios of new rows, each by one fold's model (counted modulo their number).
+
+        Ratios of one study that are asked for the same rows and folds share what is ``known``.
+        """
+        return self.part.own(as_rows(X), np.asarray(fold) % self.n_folds, known) - self.log_mass
 
     def mean(self, X: Any) -> FloatArray:
         """Return log ratios of new rows by the mean of all folds' models."""
@@ -118,10 +128,13 @@ class ChosenRatio:
     parts: tuple[_Part, ...]
     bound: float
 
-    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
-        """Return log ratios of new rows, each by one fold's models (counted modulo their number)."""
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        """Return log ratios of new rows, each by one fold's models (counted modulo their number).
+
+        Ratios of one study that are asked for the same rows and folds share what is ``known``.
+        """
         rows, which = as_rows(X), np.asarray(fold) % self.n_folds
-        return self._mixed([part.own(rows, which) for part in self.parts], len(rows))
+        return self._mixed([part.own(rows, which, known) for part in self.parts], len(rows))
 
     def mean(self, X: Any) -> FloatArray:
         """Return log ratios of new rows by the mean of all folds' models."""

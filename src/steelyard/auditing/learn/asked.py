@@ -15,7 +15,7 @@ from steelyard.auditing.tables import Feature, Tables
 from steelyard.errors import InputError
 from steelyard.weighting import ClassRatio, RuLSIF
 from steelyard.weighting.named import as_weighting
-from steelyard.weighting.study import DomainStudy
+from steelyard.weighting.study import DomainStudy, Known
 from steelyard.weighting.tables import TableWeighting, fit_to_tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,8 +38,11 @@ class Ratio(Protocol):
         """Of LIVE's rows."""
         ...
 
-    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
-        """Return those of further rows, each by the models of its fold."""
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        """Return those of further rows, each by the models of its fold.
+
+        Ratios that are asked for the same rows share what is ``known`` of them.
+        """
         ...
 
 
@@ -110,8 +113,8 @@ class _Blend:
     def target(self) -> FloatArray:
         return 0.5 * (self.first.target + self.second.target)
 
-    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
-        return 0.5 * (self.first.by_fold(X, fold) + self.second.by_fold(X, fold))
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        return 0.5 * (self.first.by_fold(X, fold, known=known) + self.second.by_fold(X, fold, known=known))
 
 
 _OF_STUDY: dict[str, Callable[[DomainStudy], Ratio]] = {
@@ -135,8 +138,8 @@ class _Fitted:
         target = fitted.weights(_decoded(tables.X_live, tables.features))
         return cls(_log(fitted.weights()), _log(target), fitted, tables.features)
 
-    def by_fold(self, X: Any, fold: IntArray) -> FloatArray:
-        del fold
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        del fold, known
         return _log(self.fitted.weights(_decoded(X, self.features)))
 
 

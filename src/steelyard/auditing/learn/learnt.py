@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.learn.anchors import Anchor, anchored
+from steelyard.auditing.learn.asked import Ratio
 from steelyard.auditing.learn.predictions import Calibrated, Predictions, ToPredict
 from steelyard.auditing.learn.readings import Reading
 from steelyard.auditing.learn.shift import Detected
@@ -20,6 +21,7 @@ from steelyard.auditing.reading.target import Target
 from steelyard.auditing.tables import Deployed, Feature, Sample
 from steelyard.evaluation import ExpectedOutcome, Metric, OutcomeModels, Outputs
 from steelyard.numerics.quantile_sketch import scatter
+from steelyard.weighting.study import Known
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -113,7 +115,7 @@ class Learnt:
     deployed: Deployed
     models: OutcomeModels
     readings: tuple[LearntReading, ...]
-    covers: Callable[[FloatArray, IntArray], FloatArray] | None
+    covers: Ratio | None
     predictions: Predictions
     highest: float
     salt: int
@@ -159,15 +161,12 @@ class Learnt:
 
     def _weigh_live(self, X: FloatArray, fold: IntArray) -> tuple[FloatArray, BoolArray]:
         """Return the weights of LIVE's rows by reading, and which rows TRAIN does not cover."""
-        # Where a reading's weights are the very ratio that tells the cover, it is computed once: it is
-        # half of the work.
-        cover = None if self.covers is None else self.covers(X, fold)
-        outside = np.zeros(len(X), dtype=bool) if cover is None else cover > np.log(UNCOVERED_RATIO)
-        each = []
-        for reading in self.readings:
-            own = reading.weights
-            same = cover is not None and own.ratio == self.covers
-            each.append(cover - own.offset if same and cover is not None else own.target(X, fold))
+        # What weighs and what tells the cover may rest on the same models, which are half of the work.
+        known: Known = {}
+        outside = np.zeros(len(X), dtype=bool)
+        if self.covers is not None:
+            outside = self.covers.by_fold(X, fold, known=known) > np.log(UNCOVERED_RATIO)
+        each = [reading.weights.target(X, fold, known) for reading in self.readings]
         # Rows far from all others still get a finite weight.
         return np.exp(np.minimum(np.column_stack(each), _LARGEST_LOG)), outside
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from steelyard.auditing.tables import Tables
 from steelyard.montecarlo import follow_tail, pareto_k, pareto_smooth, smoothed_tail
 from steelyard.numerics import as_generator, draw_seed, mean_one
 from steelyard.weighting import Region, uncovered_regions
-from steelyard.weighting.study import DomainStudy
+from steelyard.weighting.study import DomainStudy, Known
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -33,7 +32,7 @@ class RowWeights:
     ones count.
     """
 
-    ratio: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    ratio: Ratio | None = None
     by_class: FloatArray | None = None
     tail: tuple[FloatArray, FloatArray] | None = None
     offset: float = 0.0
@@ -46,12 +45,12 @@ class RowWeights:
         log_w = follow_tail(raw, self.tail)
         return log_w - self.offset, raw - self.offset
 
-    def target(self, X: FloatArray, fold: IntArray) -> FloatArray:
+    def target(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
         """Return log weights of LIVE rows, (n,), but for the ratio of their class, which is not known."""
-        return self._of_columns(X, fold) - self.offset
+        return self._of_columns(X, fold, known) - self.offset
 
-    def _of_columns(self, X: FloatArray, fold: IntArray) -> FloatArray:
-        return np.zeros(len(X)) if self.ratio is None else self.ratio(X, fold)
+    def _of_columns(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
+        return np.zeros(len(X)) if self.ratio is None else self.ratio.by_fold(X, fold, known=known)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Cover:
 
     regions: tuple[Region, ...]
     outside: npt.NDArray[np.bool_]
-    ratio: Callable[[FloatArray, IntArray], FloatArray] | None = None
+    ratio: Ratio | None = None
 
 
 def weigh(
@@ -121,12 +120,12 @@ def _weighted(tables: Tables, study: DomainStudy, reading: Reading) -> Weighted:
         return Weighted(reading, "label_shift", of_class, of_class, np.zeros(m), rows)
     ratio = study.learn("additive", columns=reading.moved, weights=np.exp(of_class))
     source = of_class + ratio.source
-    rows = RowWeights(ratio.by_fold, np.log(by_class))
+    rows = RowWeights(ratio, np.log(by_class))
     return Weighted(reading, "label_shift and additive ratio", source, source, ratio.target, rows)
 
 
 def _by_ratio(reading: Reading, name: str, ratio: Ratio) -> Weighted:
-    return Weighted(reading, name, ratio.source, ratio.source, ratio.target, RowWeights(ratio.by_fold))
+    return Weighted(reading, name, ratio.source, ratio.source, ratio.target, RowWeights(ratio))
 
 
 def _finished(weighted: Weighted) -> Weighted:
@@ -156,4 +155,4 @@ def _cover(tables: Tables, study: DomainStudy, *, seed: int) -> Cover:
     # A row is uncovered by the boosted ratio, whatever weights were chosen: it sees corners
     # that additive models and kernels smooth over.
     boosted = study.learn("boosted")
-    return Cover(regions, boosted.target > np.log(UNCOVERED_RATIO), boosted.by_fold)
+    return Cover(regions, boosted.target > np.log(UNCOVERED_RATIO), boosted)

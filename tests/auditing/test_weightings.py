@@ -41,7 +41,7 @@ def audit(train, live, **options):
 def test_names_and_estimators_weigh_as_they_do_alone(weighting, reading):
     train, live, _ = tables()
     result = audit(train, live, weighting=weighting)
-    assert [r.name for r in result.shift.readings] == [reading]
+    assert result.shift.readings[0].name == reading
     assert result.row_weights.mean() == pytest.approx(1.0)
     if weighting == "EntropyBalancing":
         alone = steelyard.weights(train.drop("y", "p"), live.drop("p"), method=weighting)

@@ -104,14 +104,30 @@ def test_products_are_chosen_where_pairs_matter():
     X = np.column_stack([rng.normal(size=(2000, 3)), rng.integers(0, 3, (2000, 2))])
     design = BlockDesign(X, np.array([False, False, False, True, True]), n_knots=4)
     left = X[:, 0] * X[:, 1] + 2.0 * ((X[:, 3] == 1) & (X[:, 4] == 2)) + rng.normal(size=2000)
-    scores = design.scores(X)
+    scores, owner = design.scores(X), design.score_owner
     phi = design.additive(X)
     left -= phi @ np.linalg.lstsq(phi, left, rcond=None)[0]
-    pairs = choose_products(scores, design.score_owner, left)
-    first = [(int(design.score_owner[a]), int(design.score_owner[b])) for a, b in pairs]
-    assert {(0, 1), (3, 4)} <= set(first)
-    assert first[0] == (0, 1)
-    assert choose_products(scores, design.score_owner, np.zeros(2000)) == []
+    alone = [(j,) for j in range(scores.shape[1])]
+    products = choose_products(scores, alone, scores, owner, left)
+    columns = [tuple(owner[list(product)].tolist()) for product in products]
+    assert {(0, 1), (3, 4)} <= set(columns)
+    assert columns[0] == (0, 1)
+    assert len(set(products)) == len(products)
+    assert choose_products(scores, alone, scores, owner, np.zeros(2000)) == []
+
+
+def test_a_third_column_is_found_by_a_pair():
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(4000, 4))
+    design = BlockDesign(X, np.zeros(4, dtype=bool), n_knots=4)
+    scores, owner = design.scores(X), design.score_owner
+    line = [int(np.flatnonzero(owner == j)[0]) for j in range(4)]
+    pair = (line[1], line[3])
+    factors = design.add_products(scores, [pair])
+    left = factors[:, 0] * X[:, 0] + rng.normal(size=4000)
+    (product,) = choose_products(factors, [pair], scores, owner, left, most=1)
+    # Which of the first column's scores (its line or a cut) comes first is chance.
+    assert owner[list(product)].tolist() == [0, 1, 3]
 
 
 def test_features_know_their_columns():
@@ -121,8 +137,11 @@ def test_features_know_their_columns():
     assert design.usable(()).sum() == 1
     a, b, both = (design.usable(part).sum() for part in ((0,), (1, 2), (0, 1, 2)))
     assert a + b - 1 == both == len(design.needs)
-    owner = design.score_owner
-    design.add_products(np.array([[np.flatnonzero(owner == 0)[0], np.flatnonzero(owner == 1)[0]]]))
+    owner, scores = design.score_owner, design.scores(X)
+    product = (int(np.flatnonzero(owner == 0)[0]), int(np.flatnonzero(owner == 1)[0]))
+    np.testing.assert_allclose(
+        design.add_products(scores, [product])[:, 0], scores[:, product[0]] * scores[:, product[1]]
+    )
     assert design.usable((0, 1))[-1]
     assert not design.usable((0, 2))[-1]
 

@@ -169,10 +169,11 @@ def attribute_change(
 
     All log odds and all models of the loss are penalised linear ones in one design:
     splines of numbers, indicators of categories and of missing values, and products
-    of the pairs of columns that additive models of all columns miss most. A model
-    of some columns takes the features that are made of them alone. What more than
-    two columns do together beyond their pairs is not seen by a model; it biases a
-    part only where both the ratio and the loss have it.
+    for the pairs of columns that additive models of all columns miss most, and for
+    what third columns add to those. A model of some columns takes the features that
+    are made of them alone. What these features cannot say biases a part where both
+    the ratio and the loss have it; a mechanism whose law given many others moves in
+    small corners only is better served by a ``ratio`` of your own.
 
     Cost: O(n p^2) once for p features of n rows of both samples, and O(n p) steps
     for each fold and each set of columns that occurs, at most 2^G - 1 for G groups

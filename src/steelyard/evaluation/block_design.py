@@ -6,6 +6,7 @@ models of all sets share one matrix and its sums of squares and products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.preprocessing import SplineTransformer
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+Product = tuple[int, ...]
+"""Numbers of the scores that are multiplied."""
 
 # A number of no more values than this is treated as a category: a spline could not be told from indicators.
 _FEW_VALUES = 8
@@ -49,7 +52,7 @@ class _Number:
 
     def scores(self, x: FloatArray) -> FloatArray:
         z = (np.where(np.isnan(x), self.fill, x) - self.centre) / self.spread
-        # A product beyond the values that were seen would be a guess squared.
+        # A product grows with the square of what few rows have: without a bound those rows take all weight.
         return np.column_stack([np.clip(z, self.low, self.high), z[:, None] > self.cuts])
 
 
@@ -72,7 +75,7 @@ class _Levels:
 
 
 class BlockDesign:
-    """Additive features of all columns at once, and products of pairs that :meth:`add_products` chose.
+    """Additive features of all columns at once, and the products that :meth:`add_products` took up.
 
     Attributes
     ----------
@@ -93,7 +96,6 @@ class BlockDesign:
             else _number(j, X[:, j], min(n_knots, affordable) if affordable >= 3 else 0, rich)
             for j in range(d)
         ]
-        self._pairs: IntArray = np.empty((0, 2), dtype=np.int64)
         first = X[:1]
         widths = [part.features(first[:, part.column]).shape[1] for part in self._parts]
         owner = np.repeat(np.arange(d), widths)
@@ -112,17 +114,13 @@ class BlockDesign:
         """Return the few centred values a column of which products are made."""
         return np.asarray(self._raw_scores(X) - self._centre)
 
-    def add_products(self, pairs: IntArray) -> None:
-        """Take up products of pairs of scores."""
-        self._pairs = pairs
-        needs = np.zeros((len(pairs), self.needs.shape[1]), dtype=bool)
-        for side in range(2):
-            needs[np.arange(len(pairs)), self.score_owner[pairs[:, side]]] = True
+    def add_products(self, scores: FloatArray, products: Sequence[Product]) -> FloatArray:
+        """Take up products of scores, and return them, a column each."""
+        needs = np.zeros((len(products), self.needs.shape[1]), dtype=bool)
+        for needed, product in zip(needs, products):
+            needed[self.score_owner[list(product)]] = True
         self.needs = np.vstack([self.needs, needs])
-
-    def products(self, scores: FloatArray) -> FloatArray:
-        """Return the chosen products."""
-        return np.asarray(scores[:, self._pairs[:, 0]] * scores[:, self._pairs[:, 1]])
+        return np.column_stack([scores[:, list(product)].prod(axis=1) for product in products])
 
     def usable(self, columns: tuple[int, ...]) -> BoolArray:
         """Return which features a model of these columns may use."""
@@ -135,28 +133,36 @@ class BlockDesign:
 
 
 def choose_products(
-    scores: FloatArray, owner: IntArray, residual: FloatArray, *, most_pairs: int = 6, most_each: int = 6
-) -> list[tuple[int, int]]:
-    """Return the pairs of scores whose products go with what an additive model has left.
+    factors: FloatArray,
+    products: Sequence[Product],
+    scores: FloatArray,
+    owner: IntArray,
+    residual: FloatArray,
+    *,
+    least: float = 3.0,
+    most: int = 6,
+) -> list[Product]:
+    """Return products of a factor and a score that go with what a model has left.
 
-    Pairs of columns are ranked by their strongest product; a column goes with
-    itself too, which is a curve that the additive features may not have had.
+    Factors are scores or ``products`` of them. Sets of columns are ranked by
+    their strongest product's t statistic, and ``most`` of them get at most as many
+    products each; a column may go with itself, which is a
+    curve that the additive features did not have.
     """
-    squares = residual**2
-    sums = (scores * residual[:, None]).T @ scores
-    noise = np.sqrt((scores**2 * squares[:, None]).T @ scores**2)
-    t = np.abs(sums) / np.maximum(noise, 1e-12)
-    i, j = np.nonzero(np.triu(t > 3.0))
+    left = (factors * residual[:, None]).T
+    t = np.abs(left @ scores) / np.maximum(np.sqrt(left**2 @ scores**2), 1e-12)
+    i, j = np.nonzero(t > least)
     order = np.argsort(-t[i, j], kind="stable")
-    taken: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    taken: dict[frozenset[int], list[Product]] = {}
     for a, b in zip(i[order].tolist(), j[order].tolist()):
-        pair = (int(owner[a]), int(owner[b]))
-        if pair in taken:
-            if len(taken[pair]) < most_each:
-                taken[pair].append((a, b))
-        elif len(taken) < most_pairs:
-            taken[pair] = [(a, b)]
-    return [product for products in taken.values() for product in products]
+        product = tuple(sorted((*products[a], b)))
+        columns = frozenset(owner[list(product)].tolist())
+        if columns not in taken and len(taken) < most:
+            taken[columns] = []
+        chosen = taken.get(columns)
+        if chosen is not None and len(chosen) < most and product not in chosen:
+            chosen.append(product)
+    return [product for chosen in taken.values() for product in chosen]
 
 
 def _number(column: int, x: FloatArray, n_knots: int, rich: bool) -> _Number:
@@ -169,8 +175,8 @@ def _number(column: int, x: FloatArray, n_knots: int, rich: bool) -> _Number:
         knots = np.unique(np.quantile(z, np.linspace(0, 1, n_knots)))
         spline = SplineTransformer(degree=3, knots=knots[:, None], extrapolation="linear").fit(z[:2, None])
     cuts = np.unique(np.quantile(z, [0.25, 0.5, 0.75])) if rich else np.empty(0)
-    marks = present.size < x.size
-    return _Number(column, fill, centre, spread, float(z.min()), float(z.max()), spline, cuts, marks)
+    low, high = np.quantile(z, [0.01, 0.99]).tolist()
+    return _Number(column, fill, centre, spread, low, high, spline, cuts, present.size < x.size)
 
 
 def _levels(column: int, x: FloatArray, most_levels: int, n_scores: int) -> _Levels:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
-from steelyard.evaluation.block_design import BlockDesign, choose_products
+from steelyard.evaluation.block_design import BlockDesign, Product, choose_products
 from steelyard.evaluation.grouping import Columns
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,9 +29,9 @@ class SharedModels:
     """Penalised linear models, of any set of columns, of which sample a row is from and of what it is worth.
 
     One design, and its sums of products within each fold, serve all models: a
-    set of columns takes the features that need no other column, and the rows of
-    all folds but one are the sums of all less those of the one. The products of
-    columns that the design has are chosen once, by what additive models leave.
+    set of columns takes the features that need no other column, and the sums of
+    all folds but one are those of all less those of the one. The products of columns
+    in it are chosen once from all rows, by what models without them leave.
     What a model says of a row comes from the folds that the row is not in.
 
     Time O(n p^2 + n_folds n p K) for K sets and p features; memory O(n p).
@@ -53,8 +53,10 @@ class SharedModels:
         self._fold, self._fold_target, self._n = fold, fold_target, n
         self._weight = weight
         self._design = BlockDesign(both, categorical, n_knots=6 if min(n, m) >= _RICH_ROWS else 4)
-        self._phi = self._design.additive(both)
-        self._sum_products()
+        n_folds = int(fold.max()) + 1
+        self._phi = np.empty((n + m, 0))
+        self._grams, self._gram_target = [np.empty((0, 0))] * n_folds, np.empty((0, 0))
+        self._take_up(self._design.additive(both))
         self._add_products(self._design.scores(both), loss)
 
     def log_odds(self, parts: Sequence[Columns]) -> FloatArray:
@@ -85,35 +87,51 @@ class SharedModels:
             at_target[self._fold_target == k] = target[self._fold_target == k] @ coefficients
         return at_source, at_target
 
-    def _sum_products(self) -> None:
-        """Sum products of features over the source rows of each fold, and over all rows of both samples."""
-        source, target = self._phi[: self._n], self._phi[self._n :]
-        self._grams = []
-        for k in range(int(self._fold.max()) + 1):
-            here = source[self._fold == k] * np.sqrt(self._weight[self._fold == k, None])
-            self._grams.append(here.T @ here)
+    def _take_up(self, features: FloatArray) -> None:
+        """Add features, and their sums of products over each fold's source rows and over target rows."""
+        n = self._n
+        for k in range(len(self._grams)):
+            here = np.flatnonzero(self._fold == k)
+            weight = self._weight[here]
+            self._grams[k] = _bordered(self._grams[k], self._phi[here], features[here], weight)
         self._gram = np.sum(self._grams, axis=0)
-        self._gram_both = self._gram + target.T @ target
+        ones = np.ones(len(features) - n)
+        self._gram_target = _bordered(self._gram_target, self._phi[n:], features[n:], ones)
+        self._phi = np.hstack([self._phi, features])
 
     def _add_products(self, scores: FloatArray, loss: FloatArray) -> None:
+        """Take up the pairs of columns that additive models miss, and what third columns add to those."""
+        n, owner = self._n, self._design.score_owner
+        factors: FloatArray = scores
+        products: list[Product] = [(j,) for j in range(scores.shape[1])]
+        # Of triples more are tried, and fewer are worth their cost.
+        for least, most in ((3.0, 6), (4.0, 4)):
+            left, left_loss = self._left(loss)
+            chosen = {
+                *choose_products(factors, products, scores, owner, left, least=least, most=most),
+                *choose_products(factors[:n], products, scores[:n], owner, left_loss, least=least, most=most),
+            }
+            if not chosen:
+                return
+            products = sorted(chosen)
+            factors = self._design.add_products(scores, products)
+            self._take_up(factors)
+
+    def _left(self, loss: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the weighted residuals of least squares: of which sample a row is from, and of the loss."""
         n, phi = self._n, self._phi
         weight = np.concatenate([self._weight, np.ones(len(phi) - n)])
         is_target = np.arange(len(phi)) >= n
-        left = weight * (is_target - phi @ _ridge(self._gram_both, phi.T @ (weight * is_target)))
-        left_loss = self._weight * (loss - phi[:n] @ _ridge(self._gram, phi[:n].T @ (self._weight * loss)))
-        owner = self._design.score_owner
-        pairs = {*choose_products(scores, owner, left), *choose_products(scores[:n], owner, left_loss)}
-        if pairs:
-            self._design.add_products(np.array(sorted(pairs)))
-            self._phi = np.hstack([phi, self._design.products(scores)])
-            self._sum_products()
+        line = _ridge(self._gram + self._gram_target, phi.T @ (weight * is_target))
+        line_loss = _ridge(self._gram, phi[:n].T @ (self._weight * loss))
+        return weight * (is_target - phi @ line), self._weight * (loss - phi[:n] @ line_loss)
 
     def _fill_log_odds(self, usable: Sequence[IntArray], out: FloatArray) -> None:
         n, phi = self._n, self._phi
         fold = np.concatenate([self._fold, self._fold_target])
         weight = np.concatenate([self._weight, np.ones(len(phi) - n)])
         is_target = np.arange(len(phi)) >= n
-        solver = _Logistic(self._gram_both, usable)
+        solver = _Logistic(self._gram + self._gram_target, usable)
         share = float(np.average(is_target, weights=weight))
         start = np.zeros((phi.shape[1], len(usable)))
         start[0] = np.log(share / (1 - share))
@@ -162,6 +180,13 @@ class _Logistic:
             if not going.any():
                 break
         return now
+
+
+def _bordered(gram: FloatArray, old: FloatArray, new: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return sums of products of old and new features, those of the old ones being known."""
+    weighted = weight[:, None] * new
+    cross = old.T @ weighted
+    return np.block([[gram, cross], [cross.T, new.T @ weighted]])
 
 
 def _penalised(gram: FloatArray) -> FloatArray:

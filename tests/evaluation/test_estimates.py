@@ -141,6 +141,29 @@ def test_a_sure_outcome_model_is_corrected_less():
     np.testing.assert_allclose(unsure, whole, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["rmse", "r2"])
+def test_squares_are_corrected_in_full_however_sure_the_outcome_model_is(name):
+    s = make_shift("covariate", n_source=400, n_target=300, task="regression", random_state=3)
+    outputs, target = Outputs(value=s.scores), Outputs(value=s.scores_target)
+    z, z_target = (outcome_columns(y, o) for y, o in ((s.y, outputs), (s.y_target, target)))
+    whole, sure, unsure = (
+        doubly_robust(
+            get_metric(name),
+            outputs=outputs,
+            outcome=z,
+            expected=0.8 * z,
+            outputs_target=target,
+            expected_target=0.8 * z_target,
+            weights=np.exp(s.log_ratio),
+            outcome_variance=variance,
+        )
+        for variance in (None, 0.0, 0.01)
+    )
+    assert whole.value == sure.value == unsure.value
+    assert sure.standard_error == pytest.approx(whole.standard_error, rel=1e-12)
+    assert unsure.standard_error**2 == pytest.approx(whole.standard_error**2 + 0.01, rel=1e-12)
+
+
 def test_the_outcome_model_s_variance_is_the_jackknife_of_its_folds():
     outputs = Outputs(label=np.zeros(3, dtype=int))
     by_fold = np.array([[[p, 1 - p]] * 3 for p in (0.5, 0.6, 0.7, 0.8)])

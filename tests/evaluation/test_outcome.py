@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,57 @@ def test_missing_values_categories_and_a_seed():
     )
     assert np.isfinite(one.source).all() and np.isfinite(one.target).all()
     np.testing.assert_array_equal(one.target, same.target)
+
+
+def test_a_number_s_columns_agree_with_one_another_wherever_the_rows_lie():
+    """No law has a mean size below the size of its mean, or a mean square below its mean's square."""
+    s = make_shift("covariate", n_source=1500, n_target=1000, task="regression", random_state=6)
+    found, _, z_target = _run(s)
+    for expected in (found.source, found.target, *found.by_fold):
+        assert (expected[:, 2] >= expected[:, 1] ** 2).all()
+    # The variance of y in the target, which R2 rests on, is out by less than four errors of a variance.
+    f = s.scores_target
+    said = np.var(f + found.target[:, 1]) + np.mean(found.target[:, 2] - found.target[:, 1] ** 2)
+    assert said == pytest.approx(np.var(f + z_target[:, 1]), rel=4 * np.sqrt(2 / 1000))
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_models_say_of_new_rows_what_they_said_and_survive_a_pickle(task):
+    s = make_shift("covariate", n_source=600, n_target=300, task=task, random_state=7)
+    found, _, _ = _run(s)
+    _, target = _outputs(s)
+    again = pickle.loads(pickle.dumps(found.models))
+    np.testing.assert_array_equal(
+        again.each(s.X_target[found.probe], target.take(found.probe)), found.by_fold
+    )
+    fold = np.arange(300)
+    said = again(s.X_target, target, fold)
+    np.testing.assert_allclose(said, found.by_fold[fold % 5, fold], rtol=1e-12)
+
+
+def test_rows_beyond_the_probe_are_put_to_one_fold_s_models(monkeypatch):
+    s = make_shift("covariate", n_source=400, n_target=300, random_state=8)
+    all_rows, _, _ = _run(s)
+    monkeypatch.setattr("steelyard.evaluation.outcome._PROBE", 40)
+    some, _, _ = _run(s)
+    assert some.by_fold.shape == (5, 40, 2)
+    # Folds are dealt alike, so that which rows are probed moves nothing.
+    np.testing.assert_allclose(some.target, all_rows.target, rtol=1e-12)
+
+
+def test_columns_that_trees_would_split_by_two_codes_and_columns_that_are_missing_throughout():
+    rng = np.random.default_rng(9)
+    X = np.column_stack([rng.integers(0, 2, 600), rng.integers(0, 5, 600), np.full(600, np.nan)]).astype(
+        float
+    )
+    y = (rng.uniform(size=600) < 0.2 + 0.6 * X[:, 0]).astype(int)
+    flat = Outputs(np.full((600, 2), 0.5), np.zeros(600, dtype=int))
+    mask = np.array([True, True, False])
+    found = expected_outcome(X, y, flat, X, flat, n_classes=2, categorical=mask, random_state=0)
+    for code, share in ((0, 0.2), (1, 0.8)):
+        # A share of about 300 rows is known to 0.023; the models shrink a little towards a half.
+        assert found.target[X[:, 0] == code, 1].mean() == pytest.approx(share, abs=0.1)
+    missing = X.copy()
+    missing[:, 0] = np.nan
+    both = expected_outcome(missing, y, flat, X, flat, n_classes=2, categorical=mask, random_state=0)
+    assert np.isfinite(both.target).all()

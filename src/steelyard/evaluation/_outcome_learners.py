@@ -27,6 +27,7 @@ _LARGE = 10_000
 # From here on one fold's early stopping is sure enough to serve all.
 _ONE_SIZE = 2_000
 _PATIENCE = 5
+_LEAF = 20
 # What a fold's model says of rows in its learner's form.
 FoldModel = Callable[[Any], FloatArray]
 
@@ -178,6 +179,7 @@ class Learners:
             "max_iter": trees or (300 if n >= 200 else 30),
             "max_bins": min(max(self._n_bins(), *self._n_codes(by_code)), 255),
             "learning_rate": 0.1 if n < _LARGE // 2 else 0.15,
+            "min_samples_leaf": _LEAF,
             "max_leaf_nodes": 15 if n < _LARGE else 31,
             "random_state": seed,
         }
@@ -186,9 +188,8 @@ class Learners:
         """Which columns trees split by category: with two codes a threshold says as much, for less time."""
         out = self.categorical.copy()
         for j in np.flatnonzero(out):
-            column = self.rows[:, j]
-            low, high = np.nanmin(column), np.nanmax(column)
-            out[j] = bool(np.any((column > low) & (column < high)))
+            known = self.rows[~np.isnan(self.rows[:, j]), j]
+            out[j] = len(known) > 0 and bool(np.any((known > known.min()) & (known < known.max())))
         return out
 
     def _n_codes(self, by_code: BoolArray) -> list[int]:
@@ -200,14 +201,20 @@ class Learners:
 
 @dataclass(frozen=True)
 class _Coded:
-    """Numbers as the number of their quantile bin, which trees would otherwise find anew for every fold."""
+    """Numbers as the number of their quantile bin, which trees would otherwise find anew for every fold.
+
+    ``rare`` columns have fewer values than a leaf must hold. They become
+    constant: a fold might miss all of the values, which boosting does not take.
+    """
 
     edges: tuple[FloatArray | None, ...]
+    rare: BoolArray
 
     @classmethod
     def of(cls, rows: FloatArray, by_code: BoolArray, n_bins: int) -> _Coded:
         """Take the bins from rows; columns that are split by category stay as they are."""
-        return cls(tuple(None if c else _edges(column, n_bins) for column, c in zip(rows.T, by_code)))
+        edges = tuple(None if c else _edges(column, n_bins) for column, c in zip(rows.T, by_code))
+        return cls(edges, (np.sum(~np.isnan(rows), axis=0) < _LEAF) & ~by_code)
 
     def __call__(self, rows: FloatArray) -> FloatArray:
         out = np.array(rows, order="F")
@@ -215,15 +222,17 @@ class _Coded:
             if edges is not None:
                 known = ~np.isnan(rows[:, j])
                 out[known, j] = np.searchsorted(edges, rows[known, j])
+        out[:, self.rare] = 0.0
         return out
 
 
 def _edges(column: FloatArray, n_bins: int) -> FloatArray:
-    values = np.unique(column[~np.isnan(column)])
-    if len(values) > n_bins:
-        values = np.unique(np.nanquantile(column, np.arange(1, n_bins) / n_bins))
-        return np.asarray(values)
-    return np.asarray((values[1:] + values[:-1]) / 2)
+    """Return what parts the bins: the middles between values, or quantiles where those are many."""
+    known = column[~np.isnan(column)]
+    values = np.unique(known)
+    if len(values) <= n_bins:
+        return np.asarray((values[1:] + values[:-1]) / 2)
+    return np.asarray(np.unique(np.quantile(known, np.arange(1, n_bins) / n_bins)))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 import steelyard
-from steelyard.auditing.learn.alternatives import _binned
 from steelyard.auditing.learn.learners import _drawn
 from steelyard.auditing.learn.model import model_output
 from steelyard.auditing.learn.shift import detect
@@ -178,17 +177,6 @@ def test_rows_are_drawn_as_often_as_they_weigh():
     often = np.mean([np.bincount(_drawn(weight, domain, seed), minlength=6) for seed in range(400)], axis=0)
     # Four rows weigh 5 together; a systematic draw is off by less than one row a time.
     assert often == pytest.approx([0.4, 1.2, 0.8, 1.6, 1.0, 1.0], abs=4 * 0.5 / 400**0.5)
-
-
-def test_binned_numbers_keep_their_order_and_gaps():
-    rng = np.random.default_rng(0)
-    X = np.column_stack([rng.standard_cauchy(2000), rng.integers(0, 9, 2000)])
-    X[:5, 0] = np.nan
-    binned = _binned(X, np.array([False, True]))
-    assert np.array_equal(np.isnan(binned), np.isnan(X)) and np.array_equal(binned[:, 1], X[:, 1])
-    order = np.argsort(X[5:, 0])
-    assert (np.diff(binned[5:, 0][order]) >= 0).all()
-    assert 250 <= np.unique(binned[5:, 0]).size <= 255
 
 
 @pytest.mark.parametrize(

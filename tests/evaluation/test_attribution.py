@@ -214,7 +214,8 @@ def test_counts_are_rows_and_other_weights_are_not():
     )
     # A hundredfold source is all but known; the target's share of the variance, some half, stays.
     assert many.high - many.low < 0.9 * (few.high - few.low)
-    assert many.change == pytest.approx(few.change, abs=0.02)
+    # The models' penalty weighs less against more rows: their errors differ, within a standard error.
+    assert many.change == pytest.approx(few.change, abs=(few.high - few.low) / 3.92)
     assert plain.high - plain.low > few.high - few.low
 
 

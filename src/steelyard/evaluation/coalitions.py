@@ -104,8 +104,9 @@ class SharedModels:
         n, owner = self._n, self._design.score_owner
         factors: FloatArray = scores
         products: list[Product] = [(j,) for j in range(scores.shape[1])]
-        # Of triples more are tried, and fewer are worth their cost.
-        for least, most in ((3.0, 6), (4.0, 4)):
+        few = min(n, len(self._phi) - n)
+        # More triples than pairs pass by chance, so fewer are taken; small samples can afford few of either.
+        for least, most in ((3.0, min(6, 1 + few // 400)), (4.0, min(4, few // 500))):
             left, left_loss = self._left(loss)
             chosen = {
                 *choose_products(factors, products, scores, owner, left, least=least, most=most),

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from steelyard.datasets import make_gaussian_shift, make_mixture_shift
 from steelyard.errors import InputError
 from steelyard.weighting import ClassifierRatio, ratio_score
-from steelyard.weighting.ratios.classifier import _platt
+from steelyard.weighting.ratios.calibrated import platt
 
 
 def test_against_the_exact_log_ratio():
@@ -76,7 +76,7 @@ def test_recalibration_is_a_logistic_regression():
     f = rng.normal(size=800)
     label = (rng.uniform(size=800) < 1 / (1 + np.exp(-(0.4 * f - 0.7)))).astype(int)
     w = rng.exponential(size=800)
-    slope, intercept = _platt(f, label, w)
+    slope, intercept = platt(f, label, w)
     model = LogisticRegression(C=1e9, tol=1e-10).fit(f[:, None], label, sample_weight=w)
     # The faint ridge of a millionth moves the slope by about 1e-5.
     assert (slope, intercept) == pytest.approx((model.coef_[0, 0], model.intercept_[0]), abs=1e-4)
@@ -86,7 +86,7 @@ def test_scores_that_rank_the_wrong_way_say_nothing():
     rng = np.random.default_rng(5)
     f = rng.normal(size=500)
     label = (f + rng.normal(size=500) < 0).astype(int)
-    assert _platt(f, label, np.ones(500)) == (0.0, 0.0)
+    assert platt(f, label, np.ones(500)) == (0.0, 0.0)
 
 
 def test_separable_samples_stay_finite():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from sklearn.utils import get_tags
 
 from steelyard.auditing.learn.readings import Reading
 from steelyard.auditing.tables import Feature, Tables
@@ -80,11 +81,13 @@ def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, 
             return Asked(columns, word, _OF_STUDY[word])
         if word == "rulsif":
             called, weighting = word, RuLSIF(n_kernels=100, max_rows=5_000, random_state=seed)
-    fitted = _fitted(weighting, tables, seed)
+    estimator = as_weighting(weighting, random_state=seed)
+    decode = _Decoder.of(tables, gaps=takes_gaps(estimator))
+    fitted = _fitted(estimator, decode, tables)
     name = called or type(fitted.estimator).__name__
     if hasattr(fitted.estimator, "class_ratio_"):
         return Asked(Reading("classes", fitted.estimator.class_ratio_), name)
-    return Asked(columns, name, lambda study: _Fitted.of(fitted, tables))
+    return Asked(columns, name, lambda study: _Fitted.of(fitted, decode, tables))
 
 
 def check_weighting(weighting: Any) -> None:
@@ -131,41 +134,72 @@ class _Fitted:
     source: FloatArray
     target: FloatArray
     fitted: TableWeighting
-    features: tuple[Feature, ...]
+    decode: _Decoder
 
     @classmethod
-    def of(cls, fitted: TableWeighting, tables: Tables) -> _Fitted:
-        target = fitted.weights(_decoded(tables.X_live, tables.features))
-        return cls(_log(fitted.weights()), _log(target), fitted, tables.features)
+    def of(cls, fitted: TableWeighting, decode: _Decoder, tables: Tables) -> _Fitted:
+        made = cls(_log(fitted.weights()), np.zeros(0), fitted, decode)
+        return replace(made, target=made.by_fold(tables.X_live, np.zeros(0, dtype=np.int64)))
 
     def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
         del fold, known
-        return _log(self.fitted.weights(_decoded(X, self.features)))
+        # A row far from all others may weigh more than a number holds.
+        with np.errstate(over="ignore"):
+            weights = self.fitted.weights(self.decode(X))
+        return _log(np.minimum(weights, np.finfo(np.float64).max))
 
 
-def _fitted(weighting: Any, tables: Tables, seed: int) -> TableWeighting:
+def _fitted(estimator: Any, decode: _Decoder, tables: Tables) -> TableWeighting:
     """Fit an estimator to the columns as a user would name them: numbers, and texts for categories."""
     return fit_to_tables(
-        weighting,
-        _decoded(tables.X, tables.features),
-        _decoded(tables.X_live, tables.features),
+        estimator,
+        decode(tables.X),
+        decode(tables.X_live),
         # Codes, so that what an estimator says of the classes stands in their order here.
         y=tables.y if tables.classes is None else tables.y.astype(np.int64),
-        random_state=seed,
     )
 
 
-def _decoded(X: FloatArray, features: tuple[Feature, ...]) -> pl.DataFrame:
-    """Return encoded rows as a frame of named columns, with the categories' texts."""
-    columns = {}
-    for feature, x in zip(features, X.T):
-        if feature.categories is None:
-            columns[feature.name] = pl.Series(x, nan_to_null=True)
-            continue
-        texts = pl.Series([*feature.categories, None], dtype=pl.String)
-        codes = np.where(np.isnan(x), len(feature.categories), x).astype(np.int64)
-        columns[feature.name] = texts[codes]
-    return pl.DataFrame(columns)
+def takes_gaps(estimator: Any) -> bool:
+    """Whether an estimator says that it takes missing values."""
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """Turns encoded rows into a frame of named columns, with the categories' texts.
+
+    ``fills`` are the columns' medians, for estimators that take no missing numbers:
+    those stand in the gaps, and a column beside tells where these were. None leaves gaps.
+    """
+
+    features: tuple[Feature, ...]
+    fills: tuple[float | None, ...] | None
+
+    @classmethod
+    def of(cls, tables: Tables, *, gaps: bool) -> _Decoder:
+        if gaps:
+            return cls(tables.features, None)
+        both = np.vstack([tables.X, tables.X_live])
+        holes = np.isnan(both).any(axis=0) & ~tables.categorical
+        fills = [float(np.nanmedian(both[:, j])) if hole else None for j, hole in enumerate(holes)]
+        return cls(tables.features, tuple(fills))
+
+    def __call__(self, X: FloatArray) -> pl.DataFrame:
+        columns = {}
+        for j, (feature, x) in enumerate(zip(self.features, X.T)):
+            fill = None if self.fills is None else self.fills[j]
+            if feature.categories is not None:
+                texts = pl.Series([*feature.categories, None], dtype=pl.String)
+                columns[feature.name] = texts[
+                    np.where(np.isnan(x), len(feature.categories), x).astype(np.int64)
+                ]
+            elif fill is None:
+                columns[feature.name] = pl.Series(x, nan_to_null=True)
+            else:
+                columns[feature.name] = pl.Series(np.where(np.isnan(x), fill, x))
+                columns[f"{feature.name} is missing"] = pl.Series(np.isnan(x).astype(np.float64))
+        return pl.DataFrame(columns)
 
 
 def _log(weights: FloatArray) -> FloatArray:

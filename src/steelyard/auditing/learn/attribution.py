@@ -16,7 +16,7 @@ from steelyard.explain import shapley_coefficients
 FloatArray = npt.NDArray[np.float64]
 
 MAX_GROUPS = 4
-MAX_ROWS = 10_000
+MAX_ROWS = 20_000
 
 
 def change_parts(sampled: Sampled, metric: str, *, seed: int) -> tuple[Part, ...]:

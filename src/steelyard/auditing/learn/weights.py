@@ -16,6 +16,7 @@ from steelyard.auditing.tables import Tables
 from steelyard.montecarlo import follow_tail, pareto_k, pareto_smooth, smoothed_tail
 from steelyard.numerics import as_generator, draw_seed, mean_one
 from steelyard.weighting import Region, uncovered_regions
+from steelyard.weighting.ratios.calibrated import CalibratedRatio
 from steelyard.weighting.study import DomainStudy, Known
 
 FloatArray = npt.NDArray[np.float64]
@@ -152,7 +153,29 @@ def _cover(tables: Tables, study: DomainStudy, *, seed: int) -> Cover:
         max_ratio=UNCOVERED_RATIO,
         random_state=seed,
     )
-    # A row is uncovered by the boosted ratio, whatever weights were chosen: it sees corners
-    # that additive models and kernels smooth over.
-    boosted = study.learn("boosted")
-    return Cover(regions, boosted.target > np.log(UNCOVERED_RATIO), boosted)
+    ratio = _Largest(*(CalibratedRatio.of(study.learn(name)) for name in ("additive", "boosted")))
+    return Cover(regions, ratio.target > np.log(UNCOVERED_RATIO), ratio)
+
+
+@dataclass(frozen=True)
+class _Largest:
+    """The larger of two ratios: whether a row is covered is not left to the weights that were chosen.
+
+    Trees see corners that additive models smooth over, and a few hundred rows are too few for
+    trees to tell how empty a place is.
+    """
+
+    first: CalibratedRatio
+    second: CalibratedRatio
+
+    @property
+    def source(self) -> FloatArray:
+        return np.maximum(self.first.source, self.second.source)
+
+    @property
+    def target(self) -> FloatArray:
+        return np.maximum(self.first.target, self.second.target)
+
+    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+        each = (ratio.by_fold(X, fold, known=known) for ratio in (self.first, self.second))
+        return np.maximum(*each)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -21,6 +20,7 @@ from steelyard.numerics.fitting import check_takes_weights, fit_weighted
 from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 from steelyard.weighting.base import RatioEstimator
 from steelyard.weighting.ratios._basis import draw
+from steelyard.weighting.ratios.calibrated import platt
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -125,7 +125,7 @@ class ClassifierRatio(RatioEstimator):
         self.slope_, self.intercept_ = 1.0, 0.0
         if self.calibrate:
             balance = weight / np.where(domain == 0, weight[domain == 0].sum(), weight[domain == 1].sum())
-            self.slope_, self.intercept_ = _platt(log_odds, domain, balance)
+            self.slope_, self.intercept_ = platt(log_odds, domain, balance)
         log_ratio = self.slope_ * log_odds + self.intercept_
         return log_ratio[:n], log_ratio[n:]
 
@@ -163,30 +163,3 @@ def _log_odds(model: Any, X: FloatArray) -> FloatArray:
         return np.asarray(model.decision_function(X), dtype=np.float64)
     proba = np.clip(np.asarray(model.predict_proba(X), dtype=np.float64)[:, 1], 1e-12, 1 - 1e-12)
     return np.asarray(np.log(proba) - np.log1p(-proba))
-
-
-def _platt(log_odds: FloatArray, label: npt.NDArray[Any], weight: FloatArray) -> tuple[float, float]:
-    """Return slope and intercept of the logistic recalibration, by Newton's method.
-
-    A faint pull of the slope towards one (a millionth of the data's weight)
-    keeps separable classes finite.
-    """
-    weight = weight / weight.sum()
-    slope, intercept = 1.0, 0.0
-    ridge = 1e-6
-    for _ in range(50):
-        p = expit(slope * log_odds + intercept)
-        curvature = weight * p * (1 - p)
-        residual = weight * (label - p)
-        gradient = np.array([residual @ log_odds - ridge * (slope - 1), residual.sum() - ridge * intercept])
-        cross = float(curvature @ log_odds)
-        hessian = np.array(
-            [[curvature @ log_odds**2 + ridge, cross], [cross, curvature.sum() + ridge]], dtype=np.float64
-        )
-        step = np.linalg.solve(hessian, gradient)
-        step *= min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
-        slope, intercept = slope + float(step[0]), intercept + float(step[1])
-        if np.abs(step).max() < 1e-9:
-            break
-    # A negative slope would turn the ranking round: then the held-out scores say nothing.
-    return (max(slope, 0.0), intercept if slope > 0 else 0.0)

@@ -22,6 +22,7 @@ def boosting_settings(
     least_rows: int = 1000,
     few_iter: int = 50,
     y: npt.NDArray[Any] | None = None,
+    brisk: bool = False,
     seed: int,
 ) -> dict[str, Any]:
     """Return the settings of a ``HistGradientBoosting...`` model for these rows.
@@ -36,6 +37,8 @@ def boosting_settings(
         ``least_rows`` rows, and ``few_iter`` trees where not.
     y : array of shape (n,), optional
         Classes: rows are set aside by class, which needs twenty of each.
+    brisk : bool
+        Take larger steps, and give up sooner: for models that are only compared with each other.
     seed : int
 
     Notes
@@ -61,6 +64,8 @@ def boosting_settings(
         "max_leaf_nodes": 15 if n < 10_000 else 31,
         "random_state": seed,
     }
+    if brisk:
+        settings |= {"learning_rate": 0.2, "n_iter_no_change": 5}
     # Categories need a bin each.
     if d > WIDE and not categorical.any():
         settings |= {"max_leaf_nodes": 8, "max_bins": COARSE_BINS}

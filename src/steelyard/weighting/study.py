@@ -29,6 +29,10 @@ BoolArray = npt.NDArray[np.bool_]
 # With fewer rows a side than these, splines, kernels and trees have nothing to go by.
 _FEW_ROWS = 40
 _FOR_FEW = ("linear", "quadratic")
+# In a table of categories a Gaussian kernel counts in how many of them two rows differ, and there are
+# hardly any products of numbers: additive models and trees say the same for a fraction of the time.
+_OF_NUMBERS = ("kernel", "boosted quadratic")
+_LEAST_NUMBERS = 0.25
 # Trees cost the most, and those over the quadratic ratio differ little from the others.
 _FAMILY = {"boosted quadratic": "boosted"}
 
@@ -270,7 +274,8 @@ class DomainStudy:
         Parameters
         ----------
         candidates : sequence of str, optional
-            All by default.
+            All by default; without kernels and trees over products where fewer than a quarter of
+            the columns are numbers.
         """
         names = self._names(candidates)
         key = tuple(names)
@@ -283,6 +288,9 @@ class DomainStudy:
         if candidates is None:
             few = min(self._counted, len(self.X_target)) < _FEW_ROWS
             names = list(_FOR_FEW if few else LEARNERS)
+            numbers = int((~self.categorical).sum())
+            if not few and numbers < _LEAST_NUMBERS * len(self.categorical):
+                names = [name for name in names if name not in _OF_NUMBERS]
         else:
             _check_names(candidates)
             names = [name for name in LEARNERS if name in candidates]

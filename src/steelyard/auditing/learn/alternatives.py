@@ -60,6 +60,7 @@ def alternatives(sampled: Sampled, *, seed: int) -> Alternatives:
             max_iter=150,
             least_rows=500,
             few_iter=40,
+            brisk=True,
             y=None if classes is None else y[train],
             seed=draw_seed(rng),
         )

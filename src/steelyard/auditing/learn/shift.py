@@ -28,6 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # A class ratio counts as changed when it is this many standard errors from one.
 _CLEAR = 2.5
+# So rarely does a column that the classes' shares explain seem to have moved beyond them.
+_REFUTED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,17 @@ def _name(sample: Sample, study: DomainStudy, features: tuple[FeatureShift, ...]
     known = _labelled_ratio(tables, codes)
     ratio = known or _fitted_ratio(sample.expected, codes, seed)
     everything = tuple(range(tables.X.shape[1]))
-    if _differs(ratio) and _explains(tables, ratio, everything, seed):
+    beyond = _beyond_classes(tables, ratio)
+    # A column that moved far beyond the classes' shares refutes them alone, at a fraction of the test's cost.
+    refuted = min(beyond.values(), default=1.0) < _REFUTED
+    if not refuted and _differs(ratio) and _explains(tables, ratio, everything, seed):
         return Named(
             "label",
             (Reading("classes", ratio),),
             "Once TRAIN's classes are reweighted to the shares that LIVE seems to have, a classifier "
             "cannot tell the tables apart: the shares of the classes changed, and nothing else shows.",
         )
-    moved = _beyond_classes(tables, ratio)
+    moved = tuple(j for j, p in beyond.items() if p < LEVEL)
     if 0 < len(moved) <= tables.X.shape[1] // 2:
         rest = tuple(j for j in everything if j not in moved)
         partial = known or _partial_ratio(tables, rest, seed)
@@ -213,11 +218,11 @@ def _explains(tables: Tables, ratio: ClassRatio, columns: tuple[int, ...], seed:
     return test.p_value >= LEVEL
 
 
-def _beyond_classes(tables: Tables, ratio: ClassRatio) -> tuple[int, ...]:
-    """Return the columns that moved more than the classes' shares account for."""
+def _beyond_classes(tables: Tables, ratio: ClassRatio) -> dict[int, float]:
+    """Return the adjusted p-values of columns that moved more than the classes' shares account for."""
     weight = np.maximum(ratio.ratio[tables.y.astype(np.int64)], 1e-6)
-    names = {r.name for r in _features(tables, weight) if r.p_adjusted < LEVEL and r.effect > 0.02}
-    return tuple(j for j, f in enumerate(tables.features) if f.name in names)
+    found = {r.name: r.p_adjusted for r in _features(tables, weight) if r.effect > 0.02}
+    return {j: found[f.name] for j, f in enumerate(tables.features) if f.name in found}
 
 
 def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> ClassRatio:

@@ -31,7 +31,7 @@ from steelyard.auditing.sums import (
     WindowSums,
     score_edges,
 )
-from steelyard.auditing.tables import Feature
+from steelyard.auditing.tables import Feature, Profiles
 from steelyard.errors import InputError
 from steelyard.evaluation import Outputs, outcome_columns
 from steelyard.evaluation.estimates import label_noises
@@ -79,10 +79,22 @@ class Bins:
 
 @dataclass(frozen=True)
 class Known:
-    """Rows of which the steps have said everything already: their numbers, ascending, and what."""
+    """Rows of which the steps have said everything already: their numbers, ascending, and what.
+
+    Where they are all rows of a side that is one part, ``encoded`` holds these and their profiles.
+    """
 
     index: IntArray
     rows: Any
+    encoded: tuple[FloatArray, Profiles] | None = None
+
+    def encode(
+        self, features: tuple[Feature, ...], frame: pl.DataFrame, part: Part, side: str
+    ) -> tuple[FloatArray, Profiles, dict[str, int]]:
+        """Return a part's rows encoded, their columns' profiles, and how many values could not be read."""
+        if self.encoded is None:
+            return encoded(features, frame, part, side)
+        return *self.encoded, dict.fromkeys((f.name for f in features), 0)
 
     def find(self, index: IntArray) -> tuple[BoolArray, IntArray]:
         """Return which of the rows are known, and where those are."""
@@ -110,7 +122,7 @@ class ScoreLive:
 
     def _score(self, frame: pl.DataFrame, part: Part) -> tuple[LiveSums, Columns]:
         learnt = self.learnt
-        X, profiles, lost = encoded(learnt.features, frame, part, "LIVE")
+        X, profiles, lost = self.known.encode(learnt.features, frame, part, "LIVE")
         inside, at = self.known.find(part.index)
         rows: LiveRows = self.known.rows.take(at)
         new = np.flatnonzero(~inside)
@@ -229,7 +241,7 @@ class ScoreTrain:
         kept = np.flatnonzero(np.isfinite(y))
         index = part.index[kept]
         frame, y = frame[kept], y[kept]
-        X, profiles, lost = encoded(learnt.features, frame, part, "TRAIN")
+        X, profiles, lost = self.known.encode(learnt.features, frame, part, "TRAIN")
         inside, at = self.known.find(index)
         rows: TrainRows = self.known.rows.take(at)
         new, held = np.flatnonzero(~inside), 0
@@ -333,9 +345,14 @@ def score_all(
     learnt = sampled.learnt(train_rows=sides.train.source.rows, salt=question.seeds.deal)
     bins = Bins.of(sides, sampled.sample.model.live.proba)
     labels = _labels(sides, learnt.target)
-    known = Known(sides.live.rows, sampled.live_rows())
+    tables = sampled.sample.tables
+    read = [
+        (X, profiles) if side.held else None
+        for side, X, profiles in zip((sides.train, sides.live), (tables.X, tables.X_live), tables.profiles)
+    ]
+    known = Known(sides.live.rows, sampled.live_rows(), read[1])
     score_live = ScoreLive(learnt, sides.live.source, known, bins, sides.cutter, labels)
-    known = Known(sides.train.rows[sampled.sample.tables.kept], sampled.train_rows())
+    known = Known(sides.train.rows[tables.kept], sampled.train_rows(), read[0])
     score_train = ScoreTrain(learnt, sides.train.source, known, bins)
     n_live, n_train = len(sides.live.source.parts), len(sides.train.source.parts)
     every = n_live + n_train

@@ -52,6 +52,11 @@ class Side:
         """Whether the sample lacks some of the rows."""
         return len(self.rows) < self.source.rows
 
+    @property
+    def held(self) -> bool:
+        """Whether all rows are in the sample, and are one part."""
+        return not self.sampled and len(self.source.parts) == 1
+
 
 @dataclass(frozen=True)
 class Sides:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import ColumnNote, Finding
 from steelyard.evaluation import ExpectedOutcome, Outputs, outcome_columns
 
 Task = Literal["binary", "multiclass", "regression"]
+Profiles = Mapping[str, ColumnProfile]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -67,7 +69,7 @@ class Tables:
     without a target are left out. ``frame`` and ``frame_live`` are the tables as
     read, for a model that wants the columns themselves. ``findings`` are those of
     the reading itself; what there is to say of a feature's values is said once all
-    rows have been looked at.
+    rows have been looked at. ``profiles`` sum up the features of either side.
     """
 
     X: FloatArray
@@ -86,6 +88,7 @@ class Tables:
     notes: tuple[ColumnNote, ...] = ()
     findings: tuple[Finding, ...] = ()
     column_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
+    profiles: tuple[Profiles, Profiles] = field(default=({}, {}), repr=False)
 
     @property
     def categorical(self) -> npt.NDArray[np.bool_]:

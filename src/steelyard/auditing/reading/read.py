@@ -121,6 +121,7 @@ def read_tables(
         notes=notes,
         findings=(*decided.findings, *reading.findings, *of_withheld),
         column_findings=reading.judged,
+        profiles=reading.profiles,
     )
 
 
@@ -201,6 +202,9 @@ class _Reading:
     label_column: str | None = None
     findings: list[Finding] = field(default_factory=list)
     judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    profiles: tuple[dict[str, ColumnProfile], dict[str, ColumnProfile]] = field(
+        default_factory=lambda: ({}, {})
+    )
     notes: list[ColumnNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -382,6 +386,8 @@ class _Reading:
         verdict = judge_column(name, profile, live, kind=aligned.kind)
         self.findings += aligned.findings
         self.judged[name] = verdict.findings
+        if not verdict.dropped:
+            self.profiles[0][name], self.profiles[1][name] = profile, live
         if verdict.dropped:
             self.findings += verdict.findings
         role: Literal["feature", "dropped"] = "dropped" if verdict.dropped else "feature"

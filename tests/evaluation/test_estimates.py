@@ -141,8 +141,8 @@ def test_a_sure_outcome_model_is_corrected_less():
     np.testing.assert_allclose(unsure, whole, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["rmse", "r2"])
-def test_squares_are_corrected_in_full_however_sure_the_outcome_model_is(name):
+@pytest.mark.parametrize("name", ["mae", "rmse", "r2"])
+def test_numbers_are_corrected_in_full_however_sure_the_outcome_model_is(name):
     s = make_shift("covariate", n_source=400, n_target=300, task="regression", random_state=3)
     outputs, target = Outputs(value=s.scores), Outputs(value=s.scores_target)
     z, z_target = (outcome_columns(y, o) for y, o in ((s.y, outputs), (s.y_target, target)))

@@ -19,9 +19,6 @@ FloatArray = npt.NDArray[np.float64]
 # The jackknife sees the variance of the outcome model, not its bias. Boosting and penalties are tuned
 # so that the two are about alike; factors of 1 to 8 gave nearly the same errors on generated shifts.
 _BIAS_FACTOR = 2.0
-# Squared residuals have no bound, and what model there is of them falls short where the source is thin:
-# on generated shifts its bias was up to twice its standard error, so that sharing would keep the bias.
-_OF_SQUARES = ("rmse", "r2")
 
 
 @dataclass(frozen=True)
@@ -147,8 +144,8 @@ def doubly_robust(
         share ``2 v / (2 v + variance of the correction)``: little where the
         outcome model is sure and the weights are few, wholly where it is not.
         The interval stays that of the whole correction, widened by what the
-        outcome model's error leaves in. RMSE and R2 get the whole correction,
-        and the variance ``v`` on top of its own.
+        outcome model's error leaves in. Metrics of numbers get the whole
+        correction, and the variance ``v`` on top of its own.
     level : float
 
     Returns
@@ -210,9 +207,11 @@ def corrected_estimate(
         Variance of the plug-in value from fitting the outcome model.
     level : float
     """
-    if outcome_variance is not None and metric.name in _OF_SQUARES:
-        # Exact weights would undo the outcome model's error to first order. Estimated ones are mildest
-        # in the tail, where squares are largest, and leave much of it in.
+    if outcome_variance is not None and metric.kind == "regression":
+        # A residual has no bound, and what model there is of it falls short where the source is thin: on
+        # generated shifts by one to two standard errors, which sharing would keep. Exact weights would
+        # undo the model's error to first order; estimated ones are too even where residuals are largest,
+        # and leave much of it in.
         variance += outcome_variance
     elif outcome_variance is not None and variance > 0:
         own = _BIAS_FACTOR * outcome_variance

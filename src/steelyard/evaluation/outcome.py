@@ -93,9 +93,10 @@ def expected_outcome(
     """Return what outcome each row is expected to have, given its columns and the model's output.
 
     Gradient boosting, and up to 20,000 rows an additive model too, are
-    cross-fitted on the source rows and stacked: a logistic regression on their
-    held-out log odds, or non-negative least squares on their held-out
-    predictions, which also recalibrates them.
+    cross-fitted on the source rows and stacked: classes by a logistic regression
+    on their held-out log odds, numbers by non-negative least squares on their
+    held-out predictions, which also recalibrates them. Of a number they learn the
+    residual's mean and then the spread about it; its size and square follow.
 
     Parameters
     ----------
@@ -115,7 +116,9 @@ def expected_outcome(
     Notes
     -----
     Under covariate shift the expectation given the row is the same in source
-    and target, so no weights enter here. Time: ``n_folds`` fits of each learner.
+    and target, so no weights enter here. Time: ``n_folds`` fits of each learner,
+    twice as many for numbers; the first tells how many trees the rest need, from
+    2,000 rows on. At most 20,000 target rows are put to the models of every fold.
     """
     rng = as_generator(random_state)
     if categorical is None:
@@ -136,8 +139,7 @@ def expected_outcome(
         seeds=tuple(draw_seed(rng) for _ in range(n_folds)),
     )
     outcome = outcome_columns(y, outputs, n_classes=n_classes)
-    fit = _classes(learners, y, n_classes) if n_classes is not None else _numbers(learners, outcome)
-    models, source = fit
+    models, source = _numbers(learners, outcome) if n_classes is None else _classes(learners, y, n_classes)
     # What is drawn for the target comes last, so that the models do not hang on its size. A target row
     # is put to one fold's models, as a source row is: an average of all folds would be sharper than
     # what the stacking coefficients were fitted to, and so come out under-confident.

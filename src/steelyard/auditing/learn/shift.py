@@ -18,6 +18,7 @@ from steelyard.evaluation import ExpectedOutcome
 from steelyard.numerics import as_generator, draw_seed, effective_sample_size
 from steelyard.weighting import (
     ClassRatio,
+    LabelShiftEM,
     em_class_ratio,
     label_shift_ratio,
     ratio_score,
@@ -28,6 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # A class ratio counts as changed when it is this many standard errors from one.
 _CLEAR = 2.5
+# Rows a side from which the ratio of the classes is estimated by some of the columns.
+_RATIO_ROWS = 20_000
 # So rarely does a column that the classes' shares explain seem to have moved beyond them.
 _REFUTED = 1e-3
 
@@ -152,10 +155,11 @@ def _name(sample: Sample, study: DomainStudy, features: tuple[FeatureShift, ...]
     moved = tuple(j for j, p in beyond.items() if p < LEVEL)
     if 0 < len(moved) <= tables.X.shape[1] // 2:
         rest = tuple(j for j in everything if j not in moved)
-        partial = known or _partial_ratio(tables, rest, seed)
-        if _differs(partial) and _explains(tables, partial, rest, seed):
-            names = ", ".join(tables.features[j].name for j in moved)
-            if not _columns_explain(tables, study, moved, rest, seed):
+        # What costs least is asked first.
+        if not _columns_explain(tables, study, moved, rest, seed):
+            partial = known or _partial_ratio(tables, rest, seed)
+            if _differs(partial) and _explains(tables, partial, rest, seed):
+                names = ", ".join(tables.features[j].name for j in moved)
                 return _both_or_not(known is not None, Reading("classes and columns", partial, moved), names)
     return Named(
         "covariate",
@@ -226,13 +230,17 @@ def _beyond_classes(tables: Tables, ratio: ClassRatio) -> dict[int, float]:
 
 
 def _partial_ratio(tables: Tables, columns: tuple[int, ...], seed: int) -> ClassRatio:
-    """Estimate the class ratio from some of the columns only."""
-    from steelyard.weighting import LabelShiftEM
-
-    chosen = list(columns)
-    learner = boosted_classifier(tables.X[:, chosen], tables.categorical[chosen], seed=seed)
+    """Estimate the class ratio by some of the columns, and from so many rows as tell it to a percent."""
+    rng = as_generator(seed)
+    here, there = (_thinned(len(rows), rng) for rows in (tables.X, tables.X_live))
+    X, X_live = tables.X[here][:, columns], tables.X_live[there][:, columns]
+    learner = boosted_classifier(X, tables.categorical[list(columns)], seed=seed)
     weigh = LabelShiftEM(learner, random_state=seed)
-    return weigh.fit(tables.X[:, chosen], tables.y, X_target=tables.X_live[:, chosen]).class_ratio_
+    return weigh.fit(X, tables.y[here], X_target=X_live).class_ratio_
+
+
+def _thinned(n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    return np.arange(n) if n <= _RATIO_ROWS else rng.choice(n, size=_RATIO_ROWS, replace=False)
 
 
 def _columns_explain(

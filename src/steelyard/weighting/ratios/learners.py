@@ -35,7 +35,9 @@ _LEAST_ROWS = 100
 # Small steps find a little more and take as many more trees: worth it where trees cost little.
 _SMALL_STEP_ROWS = 8_000
 _PATIENCE = 15
-_MOST_TREES = 600
+# Of small steps, and of larger ones where there are more rows. Where rows are copies of each other early
+# stopping never stops, and every row that is scored pays for every tree.
+_MOST_TREES = (600, 250)
 
 
 class Learner(Protocol):
@@ -216,7 +218,7 @@ class BoostedLearner:
         same = bool(np.all(weight == weight[0]))
         model.fit(rows[train], sample.domain[train], sample_weight=None if same else weight)
         if self.n_trees is None:
-            late = _PATIENCE if len(train) >= _LEAST_ROWS and model.n_iter_ < _MOST_TREES else 0
+            late = _PATIENCE if len(train) >= _LEAST_ROWS and model.n_iter_ < model.max_iter else 0
             self.n_trees = max(model.n_iter_ - late, 1)
         mass = sample.mass(k)
         self.trees[k] = Tree(model, float(np.log(mass[0]) - np.log(mass[1])), columns, terms, term_bins)
@@ -239,11 +241,11 @@ class BoostedLearner:
 
 def _boosting(n: int, categorical: npt.NDArray[np.bool_], n_trees: int | None, seed: int) -> Any:
     """Return boosting that has so many trees, or finds out on a seventh of the rows."""
-    stop = n_trees is None and n >= _LEAST_ROWS
+    stop, small = n_trees is None and n >= _LEAST_ROWS, n <= _SMALL_STEP_ROWS
     return HistGradientBoostingClassifier(
         categorical_features=categorical if categorical.any() else None,
-        learning_rate=0.05 if n <= _SMALL_STEP_ROWS else 0.1,
-        max_iter=n_trees or (_MOST_TREES if stop else 15),
+        learning_rate=0.05 if small else 0.1,
+        max_iter=n_trees or (_MOST_TREES[0 if small else 1] if stop else 15),
         max_leaf_nodes=8,
         min_samples_leaf=20,
         early_stopping=stop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ class Condition:
     def met(self, result: AuditResult) -> bool | None:
         """Whether the condition holds; None if the figure was not measured."""
         value = self.value(result)
-        return None if value is None else _COMPARE[self.comparison](value, self.bound)
+        return None if value is None or math.isnan(value) else _COMPARE[self.comparison](value, self.bound)
 
 
 @dataclass(frozen=True)

@@ -184,16 +184,16 @@ def audit(
             rows, weighed[0], alpha=alpha, n_live=sides.live.source.rows, seed=seeds.certify
         )
     with run.step("score", "Scoring all rows") as done, run.engine:
-        learnt = gathered(rows, shift, weighed, metrics_asked, calibrated)
-        sums = score_all(sides, learnt, question, run, done=done)
+        sampled = gathered(rows, shift, weighed, metrics_asked, calibrated)
+        sums = score_all(sides, sampled, question, run, done=done)
     with run.step("estimate", "Estimating performance on LIVE"):
-        said = figures(learnt, *sums, sides)
+        said = figures(sampled, *sums, sides)
     with run.step("attribute", "Attributing the change"):
         leading = said.performance[0]
-        parts = change_parts(learnt, leading.metric, seed=seeds.attribute) if said.weights.trusted else ()
+        parts = change_parts(sampled, leading.metric, seed=seeds.attribute) if said.weights.trusted else ()
         attribution = attribution_record(leading, parts)
     with run.step("advise", "Weighing what to do"):
-        advice = _advice(learnt, said, rates, seeds.advise)
+        advice = _advice(sampled, said, rates, seeds.advise)
     return AuditResult(
         schema_version=SCHEMA_VERSION,
         steelyard_version=__version__,

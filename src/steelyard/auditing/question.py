@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,9 +132,10 @@ def _option(name: str, value: Any) -> str:
 def told_apart(value: Any) -> Any:
     """Return a plain value that changes when an option does, or the file that it names."""
     if isinstance(value, (str, Path)):
-        path = Path(value)
-        stat = path.stat() if path.is_file() else None
-        return str(value) if stat is None else [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+        named = [Path(value)] if Path(value).is_file() else [Path(p) for p in sorted(glob.glob(str(value)))]
+        stats = [(path, path.stat()) for path in named if path.is_file()]
+        told = [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+        return told[0] if len(told) == 1 else told or str(value)
     if value is None or isinstance(value, (int, float)):
         return value
     # A model or labels in memory: what is printed of them may be the same of others.

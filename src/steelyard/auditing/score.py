@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.learn.learnt import Columns, Learnt, LearntReading, LiveRows, Sampled, TrainRows
+from steelyard.auditing.parts.engine import Threads
 from steelyard.auditing.parts.source import Part, Source
 from steelyard.auditing.parts.windows import Cutter, check_count
 from steelyard.auditing.profiles.reference import Reference
@@ -20,7 +21,7 @@ from steelyard.auditing.reading.copies import KEPT, RowCopies
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_labels
 from steelyard.auditing.reading.triage import unusable
-from steelyard.auditing.sides import Sides
+from steelyard.auditing.sides import Side, Sides
 from steelyard.auditing.sums import (
     ExpectedSums,
     LiveSums,
@@ -62,16 +63,16 @@ class Bins:
     copies: int
 
     @classmethod
-    def of(cls, sides: Sides, proba: FloatArray | None) -> Bins:
+    def of(cls, sides: Sides, train: Outputs, live: Outputs) -> Bins:
         """Return what fits in memory: a side that is all in the sample has room for each of its scores."""
         part = sides.live.sampled, sides.train.sampled
         # The tail of n weights has at most 3 sqrt(n) of them, and one more is its threshold.
         top = int(4 * np.sqrt(sides.train.source.rows)) + 100
         held = max(len(sides.train.rows), len(sides.live.rows))
         return cls(
-            live=score_edges(proba) if part[0] else None,
-            window=score_edges(proba, most=_WINDOW_BINS) if part[0] else None,
-            train=score_edges(proba) if part[1] else None,
+            live=score_edges(live.proba) if part[0] else None,
+            window=score_edges(live.proba, most=_WINDOW_BINS) if part[0] else None,
+            train=score_edges(train.proba) if part[1] else None,
             top=top,
             copies=KEPT if any(part) else max(KEPT, held),
         )
@@ -343,7 +344,7 @@ def score_all(
     memory that of a few parts.
     """
     learnt = sampled.learnt(train_rows=sides.train.source.rows, salt=question.seeds.deal)
-    bins = Bins.of(sides, sampled.sample.model.live.proba)
+    bins = Bins.of(sides, sampled.sample.model.train, sampled.sample.model.live)
     labels = _labels(sides, learnt.target)
     tables = sampled.sample.tables
     read = [
@@ -385,11 +386,13 @@ def _collect(
     done: Callable[[int], None],
 ) -> T:
     """Add up the parts in their order, from where a run before this one was interrupted."""
-    parts = getattr(sides, side).source.parts
-    store = sides.store
+    table: Side = getattr(sides, side)
+    parts, store = table.source.parts, sides.store
+    # Rows that are known and here are no work to send away.
+    engine = Threads(1) if table.held else run.engine
     finished, totals = store.resumed(side, kind)
     done(finished)
-    for part, (sums, columns) in zip(parts[finished:], run.engine.map(score, parts[finished:])):
+    for part, (sums, columns) in zip(parts[finished:], engine.map(score, parts[finished:])):
         store.keep(side, part, columns)
         totals = sums if totals is None else totals.merge(sums)
         finished += 1

@@ -133,3 +133,10 @@ class Sample:
     def outcome(self) -> FloatArray:
         """The outcome columns of TRAIN's rows."""
         return outcome_columns(self.tables.y, self.model.train, n_classes=self.tables.n_classes)
+
+
+def predicted_numbers(outputs: Outputs) -> FloatArray:
+    """Return the numbers that a regression's model predicts."""
+    if outputs.value is None:
+        raise TypeError("a regression's output is numbers")
+    return outputs.value

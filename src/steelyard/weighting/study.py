@@ -37,7 +37,7 @@ _LEAST_NUMBERS = 0.25
 _FAMILY = {"boosted quadratic": "boosted"}
 
 
-Known = dict[int, FloatArray]
+Said = dict[int, FloatArray]
 """What models have said of the rows at hand already: several log ratios may rest on the same ones."""
 
 
@@ -53,7 +53,7 @@ class _Part:
     def each(self, X: FloatArray) -> FloatArray:
         return np.minimum(self.models.each(self._read(X)), self.cap)
 
-    def own(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
+    def own(self, X: FloatArray, fold: IntArray, known: Said | None = None) -> FloatArray:
         known = {} if known is None else known
         if id(self.models) not in known:
             known[id(self.models)] = self.models.own(self._read(X), fold)
@@ -84,7 +84,7 @@ class CrossFitted:
     log_mass: float
     part: _Part
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         """Return log ratios of new rows, each by one fold's model (counted modulo their number).
 
         Ratios of one study that are asked for the same rows and folds share what is ``known``.
@@ -132,7 +132,7 @@ class ChosenRatio:
     parts: tuple[_Part, ...]
     bound: float
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         """Return log ratios of new rows, each by one fold's models (counted modulo their number).
 
         Ratios of one study that are asked for the same rows and folds share what is ``known``.

@@ -16,7 +16,7 @@ from steelyard.auditing.tables import Feature, Tables
 from steelyard.errors import InputError
 from steelyard.weighting import ClassRatio, RuLSIF
 from steelyard.weighting.named import as_weighting
-from steelyard.weighting.study import DomainStudy, Known
+from steelyard.weighting.study import DomainStudy, Said
 from steelyard.weighting.tables import TableWeighting, fit_to_tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Ratio(Protocol):
         """Of LIVE's rows."""
         ...
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         """Return those of further rows, each by the models of its fold.
 
         Ratios that are asked for the same rows share what is ``known`` of them.
@@ -116,7 +116,7 @@ class _Blend:
     def target(self) -> FloatArray:
         return 0.5 * (self.first.target + self.second.target)
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         return 0.5 * (self.first.by_fold(X, fold, known=known) + self.second.by_fold(X, fold, known=known))
 
 
@@ -141,7 +141,7 @@ class _Fitted:
         made = cls(_log(fitted.weights()), np.zeros(0), fitted, decode)
         return replace(made, target=made.by_fold(tables.X_live, np.zeros(0, dtype=np.int64)))
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         del fold, known
         # A row far from all others may weigh more than a number holds.
         with np.errstate(over="ignore"):

@@ -54,7 +54,7 @@ def _row_values(sample: Sample, metric: str) -> FloatArray:
 
 
 def _groups(tables: Tables, features: tuple[FeatureShift, ...]) -> dict[str, tuple[int, ...]]:
-    """Group the columns that moved by how they go together; the others form one group."""
+    """Group the columns that moved by how they go together; the others are left out."""
     place = {f.name: j for j, f in enumerate(tables.features)}
     moved = [place[r.name] for r in features if r.p_adjusted < 0.05]
     if not moved:

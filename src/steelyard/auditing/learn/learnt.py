@@ -21,7 +21,7 @@ from steelyard.auditing.reading.target import Target
 from steelyard.auditing.tables import Deployed, Feature, Sample
 from steelyard.evaluation import ExpectedOutcome, Metric, OutcomeModels, Outputs
 from steelyard.numerics.quantile_sketch import scatter
-from steelyard.weighting.study import Known
+from steelyard.weighting.study import Said
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -106,7 +106,7 @@ class LearntReading:
 class Learnt:
     """The fitted steps, and what they say of rows.
 
-    ``highest`` is the log weight at which TRAIN's are held.
+    ``highest`` are the log weights at which TRAIN's are held, by reading.
     """
 
     features: tuple[Feature, ...]
@@ -115,9 +115,9 @@ class Learnt:
     deployed: Deployed
     models: OutcomeModels
     readings: tuple[LearntReading, ...]
-    covers: Ratio | None
+    covers: Ratio
     predictions: Predictions
-    highest: float
+    highest: FloatArray
     salt: int
 
     @property
@@ -145,9 +145,9 @@ class Learnt:
         expected = self.models(X, outputs, fold)
         each = [reading.weights.source(X, y, fold) for reading in self.readings]
         raw = each[0][1]
-        held = int((raw > self.highest).sum())
-        log_weights = np.column_stack([np.minimum(log_w, self.highest) for log_w, _ in each])
-        return TrainRows(outputs, expected, log_weights, np.minimum(raw, self.highest)), held
+        held = int((raw > self.highest[0]).sum())
+        log_weights = np.minimum(np.column_stack([log_w for log_w, _ in each]), self.highest)
+        return TrainRows(outputs, expected, log_weights, np.minimum(raw, self.highest[0])), held
 
     def of_live(self, frame: pl.DataFrame, X: FloatArray, index: IntArray) -> LiveRows:
         """Return what is said of rows of LIVE."""
@@ -162,10 +162,8 @@ class Learnt:
     def _weigh_live(self, X: FloatArray, fold: IntArray) -> tuple[FloatArray, BoolArray]:
         """Return the weights of LIVE's rows by reading, and which rows TRAIN does not cover."""
         # What weighs and what tells the cover may rest on the same models, which are half of the work.
-        known: Known = {}
-        outside = np.zeros(len(X), dtype=bool)
-        if self.covers is not None:
-            outside = self.covers.by_fold(X, fold, known=known) > np.log(UNCOVERED_RATIO)
+        known: Said = {}
+        outside = self.covers.by_fold(X, fold, known=known) > np.log(UNCOVERED_RATIO)
         each = [reading.weights.target(X, fold, known) for reading in self.readings]
         # Rows far from all others still get a finite weight.
         return np.exp(np.minimum(np.column_stack(each), _LARGEST_LOG)), outside
@@ -225,7 +223,7 @@ class Sampled:
             # Where the weights' tail has k <= 1, beyond which nothing is estimated, the largest of n
             # weights is at most about n / m times the largest of m. What the ratio gives rows farther
             # off is extrapolated, and one of them would be all that counts.
-            highest=float(self.readings[0].raw.max() + np.log(train_rows / len(tables.X))),
+            highest=np.array([w.raw.max() for w in self.readings]) + np.log(train_rows / len(tables.X)),
             salt=salt,
         )
 

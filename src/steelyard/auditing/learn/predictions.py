@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from steelyard.auditing.learn.weights import Weighted
-from steelyard.auditing.tables import Sample
+from steelyard.auditing.tables import Sample, predicted_numbers
 from steelyard.conformal import (
     Coverage,
     aps_scores,
@@ -215,13 +215,6 @@ class Intervals:
             width,
             np.isinf(width).astype(np.float64),
         )
-
-
-def predicted_numbers(outputs: Outputs) -> FloatArray:
-    """Return the numbers that a regression's model predicts."""
-    if outputs.value is None:
-        raise TypeError("a regression's output is numbers")
-    return outputs.value
 
 
 def _intervals(

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from steelyard.auditing.learn.learners import boosted_classifier, domain_scorer
 from steelyard.auditing.learn.readings import Reading
 from steelyard.auditing.limits import LEVEL
 from steelyard.auditing.result import FeatureShift, Finding, Interval, ShiftKind
-from steelyard.auditing.tables import Sample, Tables
+from steelyard.auditing.tables import Sample, Tables, predicted_numbers
 from steelyard.divergences import auc_interval, benjamini_hochberg, column_shift, prequential_test
 from steelyard.evaluation import ExpectedOutcome
 from steelyard.numerics import as_generator, draw_seed, effective_sample_size
@@ -93,7 +94,7 @@ def detect(sample: Sample, *, seed: int) -> Detected:
         like_live = np.exp(better.source) if named.kind == "covariate" else None
         moved = _relation_moved(sample, tables.y_live, named.readings[0], like_live)
         if moved is not None:
-            # What the classes' shares alone explained is not believed any more.
+            # What the classes' shares explained besides is not believed any more.
             readings = named.readings if named.kind == "none" else (_COLUMNS,)
             named = Named("concept", readings, moved)
     return Detected(
@@ -265,63 +266,78 @@ def _relation_moved(
 
     In cells (quarters of the expected outcome, quarters or categories of each
     column) the mean of outcome less expectation is compared between LIVE and
-    TRAIN's held-out rows, weighted to be like LIVE's: where the columns moved,
-    a model that is a little wrong is wrong by another amount on other rows,
-    though the relation is the same. Bonferroni's correction over the cells.
+    TRAIN's held-out rows, weighted to be like LIVE's where ``weights`` are given:
+    where the columns moved, a model that is a little wrong is wrong by another
+    amount on other rows, though the relation is the same. Of more than two classes
+    each is looked at. Bonferroni's correction over cells and classes.
     """
-    from scipy.stats import norm
-
     tables = sample.tables
-    (residual, level), (residual_live, level_live) = _against_expected(sample, y_live, reading)
-    cells = list(_cells(level, level_live, "the expected outcome", None))
-    for j, feature in enumerate(tables.features):
-        cells += list(_cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories))
+    w = np.ones(len(tables.y)) if weights is None else weights
     found = []
-    w = np.ones(len(residual)) if weights is None else weights
-    for name, here, there in cells:
-        a, b = residual[here], residual_live[there]
-        if here.sum() < 30 or effective_sample_size(w[here]) < 30 or len(b) < 30:
-            continue
-        share = w[here] / w[here].sum()
-        mean = float(share @ a)
-        error = float(np.sqrt(share**2 @ (a - mean) ** 2 + b.var() / len(b)))
-        if error > 0:
-            gap = float(b.mean()) - mean
-            found.append((2 * float(norm.sf(abs(gap) / error)), gap, name))
+    for outcome in _outcomes(sample, y_live, reading):
+        cells = list(_cells(outcome.level, outcome.level_live, "the expected outcome", None))
+        for j, feature in enumerate(tables.features):
+            cells += _cells(tables.X[:, j], tables.X_live[:, j], feature.name, feature.categories)
+        for place, here, there in cells:
+            a, b = outcome.residual[here], outcome.residual_live[there]
+            if here.sum() < 30 or effective_sample_size(w[here]) < 30 or len(b) < 30:
+                continue
+            share = w[here] / w[here].sum()
+            mean = float(share @ a)
+            error = float(np.sqrt(share**2 @ (a - mean) ** 2 + b.var() / len(b)))
+            if error > 0:
+                gap = float(b.mean()) - mean
+                found.append((2 * float(norm.sf(abs(gap) / error)), gap, place, outcome))
     if not found:
         return None
-    p, gap, name = min(found)
-    # A model of the outcome that is slightly off shows in huge tables; half a percentage point
-    # of the outcome's spread is no change of the relation.
-    scale = float(np.std(tables.y))
-    if p * len(found) >= LEVEL / 5 or abs(gap) < 0.02 * scale:
+    p, gap, place, outcome = min(found, key=lambda each: each[0])
+    # A model of the outcome that is slightly off shows in huge tables; a fiftieth of the outcome's
+    # spread is no change of the relation.
+    if p * len(found) >= LEVEL / 5 or abs(gap) < 0.02 * outcome.spread:
         return None
-    what = f"'{tables.target}'"
-    if tables.classes is not None:
-        what = f"the share of {what} = {tables.classes[-1]}"
     return (
-        f"LIVE's labels refute TRAIN's relation: where {name}, {what} is {abs(gap):.3g} "
+        f"LIVE's labels refute TRAIN's relation: where {place}, {outcome.name} is {abs(gap):.3g} "
         f"{'above' if gap > 0 else 'below'} what TRAIN's rows say for such rows "
         f"(p = {min(1.0, p * len(found)):.1g}, corrected for {len(found)} places looked at)."
     )
 
 
-def _against_expected(
-    sample: Sample, y_live: FloatArray, reading: Reading
-) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
-    """Return, for both sides, outcome less expectation by row, and the expectation."""
+@dataclass(frozen=True)
+class _Outcome:
+    """A number, or whether a row is of a class: less its expectation, and that expectation, on both sides."""
+
+    name: str
+    residual: FloatArray
+    level: FloatArray
+    residual_live: FloatArray
+    level_live: FloatArray
+    spread: float
+
+
+def _outcomes(sample: Sample, y_live: FloatArray, reading: Reading) -> list[_Outcome]:
+    """Return the number, the second of two classes, or each of more."""
     tables, model = sample.tables, sample.model
     source, target = sample.expected.source, reading.correct(sample.expected.target)
-    sides = []
-    for y, expected, outputs in ((tables.y, source, model.train), (y_live, target, model.live)):
-        if outputs.value is not None:
-            level = expected[:, 1] + outputs.value
-            sides.append((np.asarray(y - level), level))
-        else:
-            # Of two classes the positive one, of more the last.
-            level = expected[:, -1]
-            sides.append((np.asarray((y == expected.shape[1] - 1) - level), level))
-    return sides[0], sides[1]
+    what = f"'{tables.target}'"
+    if tables.classes is None:
+        levels = [
+            expected[:, 1] + predicted_numbers(outputs)
+            for expected, outputs in ((source, model.train), (target, model.live))
+        ]
+        spread = float(np.std(tables.y))
+        return [_Outcome(what, tables.y - levels[0], levels[0], y_live - levels[1], levels[1], spread)]
+    codes = [1] if len(tables.classes) == 2 else range(len(tables.classes))
+    return [
+        _Outcome(
+            f"the share of {what} = {tables.classes[k]}",
+            (tables.y == k) - source[:, k],
+            source[:, k],
+            (y_live == k) - target[:, k],
+            target[:, k],
+            float(np.std(tables.y == k)),
+        )
+        for k in codes
+    ]
 
 
 def _cells(

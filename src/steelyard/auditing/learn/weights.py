@@ -17,7 +17,7 @@ from steelyard.montecarlo import follow_tail, pareto_k, pareto_smooth, smoothed_
 from steelyard.numerics import as_generator, draw_seed, mean_one
 from steelyard.weighting import Region, uncovered_regions
 from steelyard.weighting.ratios.calibrated import CalibratedRatio
-from steelyard.weighting.study import DomainStudy, Known
+from steelyard.weighting.study import DomainStudy, Said
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -46,11 +46,11 @@ class RowWeights:
         log_w = follow_tail(raw, self.tail)
         return log_w - self.offset, raw - self.offset
 
-    def target(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
+    def target(self, X: FloatArray, fold: IntArray, known: Said | None = None) -> FloatArray:
         """Return log weights of LIVE rows, (n,), but for the ratio of their class, which is not known."""
         return self._of_columns(X, fold, known) - self.offset
 
-    def _of_columns(self, X: FloatArray, fold: IntArray, known: Known | None = None) -> FloatArray:
+    def _of_columns(self, X: FloatArray, fold: IntArray, known: Said | None = None) -> FloatArray:
         return np.zeros(len(X)) if self.ratio is None else self.ratio.by_fold(X, fold, known=known)
 
 
@@ -80,13 +80,12 @@ class Weighted:
 class Cover:
     """Where LIVE has rows and TRAIN has almost none: as rules, and by the flexible density ratio.
 
-    ``outside`` are LIVE's sampled rows, ``ratio`` tells it of more; None where
-    nothing is weighed, and so nothing asked of TRAIN's cover.
+    ``outside`` are LIVE's sampled rows, ``ratio`` tells it of more.
     """
 
     regions: tuple[Region, ...]
     outside: npt.NDArray[np.bool_]
-    ratio: Ratio | None = None
+    ratio: Ratio
 
 
 def weigh(
@@ -96,14 +95,15 @@ def weigh(
     rng = as_generator(seed)
     of_first, of_cover = (draw_seed(rng) for _ in range(2))
     asked = as_asked(weighting, tables, shift.class_ratio, seed=of_first)
-    readings = shift.readings if asked is None else (asked.reading, *shift.readings[1:])
-    weighted = [_finished(_weighted(tables, shift.study, reading)) for reading in readings]
+    leading = shift.readings[0] if asked is None else asked.reading
     if asked is not None and asked.ratio is not None:
-        weighted[0] = _finished(_by_ratio(asked.reading, asked.name, asked.ratio(shift.study)))
-    cover = Cover((), np.zeros(len(tables.X_live), dtype=bool))
-    if readings[0].name != "none":
-        cover = _cover(tables, shift.study, seed=of_cover)
-    return tuple(weighted), cover
+        first = _by_ratio(leading, asked.name, asked.ratio(shift.study))
+    else:
+        first = _weighted(tables, shift.study, leading)
+    others = (_weighted(tables, shift.study, reading) for reading in shift.readings[1:])
+    weighted = tuple(_finished(w) for w in (first, *others))
+    # Asked of all, also of rows that are to count alike: what is not measured is not zero.
+    return weighted, _cover(tables, shift.study, seed=of_cover)
 
 
 def _weighted(tables: Tables, study: DomainStudy, reading: Reading) -> Weighted:
@@ -176,6 +176,6 @@ class _Largest:
     def target(self) -> FloatArray:
         return np.maximum(self.first.target, self.second.target)
 
-    def by_fold(self, X: Any, fold: IntArray, *, known: Known | None = None) -> FloatArray:
+    def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
         each = (ratio.by_fold(X, fold, known=known) for ratio in (self.first, self.second))
         return np.maximum(*each)

@@ -1,1 +1,1 @@
-"""The audit of tables too large to hold: models from a sample of the rows, sums over all of them."""
+"""Tables in parts: sources, windows, who works on the parts, and where the columns of their rows go."""

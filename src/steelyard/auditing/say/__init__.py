@@ -1,1 +1,1 @@
-"""From sums of all rows to the records of the answer; nothing here fits a model or looks at a row."""
+"""From sums of all rows and what was learnt on the sample to the records of the answer; nothing is fitted."""

@@ -54,7 +54,7 @@ def figures(sampled: Sampled, train: TrainSums, live: LiveSums, sides: Sides) ->
     trusted = weights.trusted
     shift, of_shift = shift_record(sampled, weights)
     found = estimates(sampled, train, live)
-    performance = performance_rows(found, shift.kind, trusted, train, live)
+    performance = performance_rows(sampled, found, shift.kind, trusted, train, live)
     return Figures(
         rows={"train": train.counts.labelled, "live": live.rows},
         notes=notes,

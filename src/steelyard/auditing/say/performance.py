@@ -79,10 +79,22 @@ def _spanning(first: Estimate, second: Estimate) -> Estimate:
     return replace(first, low=min(first.low, second.low), high=max(first.high, second.high))
 
 
+def _basis(sampled: Sampled, kind: str) -> str:
+    """Say what the estimates assume: what the kind of shift comes to, unless other weights were asked for."""
+    asked = sampled.readings[0].reading.class_ratio is not None and kind in ("none", "covariate")
+    return KINDS["label" if asked else kind].basis
+
+
 def performance_rows(
-    found: Sequence[Estimates], kind: str, trusted: bool, train: TrainSums, live: LiveSums
+    sampled: Sampled,
+    found: Sequence[Estimates],
+    kind: str,
+    trusted: bool,
+    train: TrainSums,
+    live: LiveSums,
 ) -> tuple[Performance, ...]:
     """Return the table of metrics; without trust in the weights no estimate is given."""
+    basis = _basis(sampled, kind)
     return tuple(
         Performance(
             metric=e.metric,
@@ -90,7 +102,7 @@ def performance_rows(
             live_estimate=e.reported.value if trusted else None,
             low=e.reported.low if trusted else None,
             high=e.reported.high if trusted else None,
-            method=f"{e.reported.method}; {KINDS[kind].basis}" if trusted else "inconclusive",
+            method=f"{e.reported.method}; {basis}" if trusted else "inconclusive",
             live_actual=None if live.whole.actual is None else live.whole.actual.value(e.metric),
         )
         for e in found

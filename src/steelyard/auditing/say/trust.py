@@ -40,14 +40,14 @@ def trust_of(*, method_used: bool, ess: float, pareto_k: float | None, outside: 
     >>> trust_of(method_used=True, ess=31.0, pareto_k=0.2, outside=0.0)
     ('no', 'The weighted TRAIN is worth 31 rows; an estimate needs 50.')
     """
-    if not method_used and ess >= MIN_ESS:
-        return "not used", "Every row of TRAIN counts once."
     if outside > MAX_OUTSIDE:
         return (
             "no",
             f"{percent(outside)} of LIVE lies where TRAIN has next to no rows, "
             "and weights cannot stand in for rows that are not there.",
         )
+    if not method_used and ess >= MIN_ESS:
+        return "not used", "Every row of TRAIN counts once."
     if ess < MIN_ESS:
         return "no", f"The weighted TRAIN is worth {ess:.0f} rows; an estimate needs {MIN_ESS:.0f}."
     if pareto_k is not None and pareto_k > SHAKY_PARETO_K:

@@ -93,6 +93,37 @@ def test_places_that_train_does_not_reach_are_seen_in_small_tables():
         assert audit(train, live).inconclusive is not None
 
 
+@pytest.mark.parametrize("weighting", ["LabelShiftEM", "bbse", "label_shift"])
+def test_class_shares_are_refused_where_the_tables_refute_them(weighting):
+    # Taken at their word, they made one class of TRAIN, and gave an interval of no width beside the truth.
+    s = make_shift("covariate", n_source=2_000, n_target=2_000, strength=1.5, random_state=3)
+    train = pl.DataFrame(s.X, schema=list("abcde")).with_columns(y=pl.Series(s.y), p=pl.Series(s.scores))
+    live = pl.DataFrame(s.X_target, schema=list("abcde")).with_columns(p=pl.Series(s.scores_target))
+    with pytest.raises(InputError, match="take 'auto' here"):
+        audit(train, live, weighting=weighting)
+
+
+def test_a_target_that_moved_is_a_reading_of_numbers_alone():
+    train, live, _ = tables()
+    with pytest.raises(InputError, match="for a target that is a number"):
+        audit(train, live, weighting="ReTaSA")
+    s = make_shift("covariate", n_source=400, n_target=400, task="regression", random_state=0)
+    train = pl.DataFrame(s.X, schema=list("abcde")).with_columns(y=pl.Series(s.y))
+    result = steelyard.audit(
+        train, pl.DataFrame(s.X_target, schema=list("abcde")), target="y", weighting="ReTaSA"
+    )
+    assert result.shift.readings[0].name == "target"
+
+
+def test_cover_is_measured_where_nothing_is_weighed():
+    s = make_shift("no_overlap", n_source=1_500, n_target=1_500, random_state=7)
+    train = pl.DataFrame(s.X, schema=list("abcde")).with_columns(y=pl.Series(s.y), p=pl.Series(s.scores))
+    live = pl.DataFrame(s.X_target, schema=list("abcde")).with_columns(p=pl.Series(s.scores_target))
+    result = audit(train, live, weighting="none")
+    assert result.weights.outside_support > 0.1
+    assert result.inconclusive is not None
+
+
 def test_a_weighting_that_is_none_is_told_before_the_work():
     train, live, _ = tables(n=100)
     with pytest.raises(InputError, match=r"there is no weighting 'nonsense'.*'blend'"):

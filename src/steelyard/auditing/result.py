@@ -24,7 +24,7 @@ ShiftKind = Literal["none", "covariate", "label", "both", "concept", "cannot tel
 Severity = Literal["info", "warning", "error"]
 Step = Literal["read", "model", "shift", "weigh", "estimate", "certify", "score"]
 Trust = Literal["not used", "yes", "with care", "no"]
-ReadingName = Literal["none", "columns", "classes", "classes and columns"]
+ReadingName = Literal["none", "columns", "classes", "classes and columns", "target"]
 AdviceKind = Literal[
     "label",
     "wait",

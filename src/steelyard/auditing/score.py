@@ -421,5 +421,5 @@ def with_stored(
         train,
         counts=RowCounts(reference.rows, reference.unlabelled, reference.unknown),
         profiles=profiles,
-        naive=reference.sums if reference.sums is not None and judged else train.naive,
+        naive=train.naive if reference.sums is None or reference.whole or not judged else reference.sums,
     )

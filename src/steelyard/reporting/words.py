@@ -98,6 +98,7 @@ READINGS: Mapping[str, str] = {
     "none": "Nothing moved: neither the columns nor the relation of target and columns.",
     "columns": "The columns moved, and the relation of target and columns holds.",
     "classes": "The shares of the classes moved, and the columns in each class are as they were.",
+    "target": "The law of the target moved, and that of the columns given the target is as it was.",
     "classes and columns": "The shares of the classes moved and a few columns besides, and the rest of the "
     "columns in each class is as it was.",
 }

@@ -34,8 +34,8 @@ def as_weighting(weighting: Any, *, random_state: Any = None) -> Any:
     Parameters
     ----------
     weighting : str or weight estimator
-        ``"auto"``, the name of a public class of :mod:`steelyard.weighting`, or
-        an estimator, which is cloned.
+        ``"auto"``, the name of a public class of :mod:`steelyard.weighting` in
+        any case, or an estimator, which is cloned.
     random_state : int, Generator or None
         For an estimator made from its name; one that is given keeps its own.
 
@@ -51,7 +51,8 @@ def as_weighting(weighting: Any, *, random_state: Any = None) -> Any:
     """
     if isinstance(weighting, str):
         known = estimator_names()
-        name = "AutoRatio" if weighting == "auto" else weighting
+        by_name = {name.lower(): name for name in known} | {"auto": "AutoRatio"}
+        name = by_name.get(weighting.lower(), weighting)
         if name not in known:
             raise InputError(
                 f"there is no weighting {weighting!r}; choose 'auto' or one of {', '.join(sorted(known))}."

@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from steelyard.errors import InputError
 from steelyard.weighting.auto import AutoRatio
 from steelyard.weighting.base import RatioEstimator
-from steelyard.weighting.named import as_weighting, estimator_names
+from steelyard.weighting.named import as_weighting
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -191,7 +191,7 @@ def fit_to_tables(
     >>> fitted.weights()[:2].round(1).tolist(), fitted.weights(X_target)[:2].round(1).tolist()
     ([0.7, 1.3], [0.7, 1.3])
     """
-    estimator = _estimator(weighting, random_state)
+    estimator = as_weighting(weighting, random_state=random_state)
     if _reads_tables(estimator) or _reads_tables(getattr(estimator, "weighting", None)):
         encode: Callable[[Any], Any] = _unchanged
         source, target = X, X_target
@@ -221,14 +221,6 @@ class _InTurn:
 
 def _unchanged(X: Any) -> Any:
     return X
-
-
-def _estimator(method: Any, random_state: Any) -> Any:
-    """Return a fresh estimator; names may be in any case."""
-    if not isinstance(method, str):
-        return as_weighting(method)
-    by_name = {name.lower(): name for name in ("auto", *estimator_names())}
-    return as_weighting(by_name.get(method.lower(), method), random_state=random_state)
 
 
 def _reads_tables(estimator: Any) -> bool:

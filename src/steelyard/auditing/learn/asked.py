@@ -12,9 +12,10 @@ import polars as pl
 from sklearn.utils import get_tags
 
 from steelyard.auditing.learn.readings import Reading
+from steelyard.auditing.learn.shift import Detected
 from steelyard.auditing.tables import Feature, Tables
 from steelyard.errors import InputError
-from steelyard.weighting import ClassRatio, RuLSIF
+from steelyard.weighting import ReTaSA, RuLSIF
 from steelyard.weighting.named import as_weighting
 from steelyard.weighting.study import DomainStudy, Said
 from steelyard.weighting.tables import TableWeighting, fit_to_tables
@@ -56,7 +57,7 @@ class Asked:
     ratio: Callable[[DomainStudy], Ratio] | None = None
 
 
-def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, seed: int) -> Asked | None:
+def as_asked(weighting: Any, tables: Tables, shift: Detected, *, seed: int) -> Asked | None:
     """Return what was asked for; None where the audit is to choose.
 
     Raises
@@ -72,20 +73,30 @@ def as_asked(weighting: Any, tables: Tables, class_ratio: ClassRatio | None, *, 
         if word == "none":
             return Asked(Reading("none"), "none")
         if word == "label_shift":
-            if class_ratio is None:
+            if shift.class_ratio is None:
                 raise InputError(
-                    "weighting 'label_shift' needs classes, and a shift that their shares can explain."
+                    "weighting 'label_shift' needs classes, and a shift that their shares can explain; take "
+                    "'auto' here."
                 )
-            return Asked(Reading("classes", class_ratio), "label_shift")
+            return Asked(Reading("classes", shift.class_ratio), "label_shift")
         if word in _OF_STUDY:
             return Asked(columns, word, _OF_STUDY[word])
         if word == "rulsif":
             called, weighting = word, RuLSIF(n_kernels=100, max_rows=5_000, random_state=seed)
     estimator = as_weighting(weighting, random_state=seed)
     decode = _Decoder.of(tables, gaps=takes_gaps(estimator))
+    name = called or type(estimator).__name__
+    if isinstance(estimator, ReTaSA):
+        if tables.classes is not None:
+            raise InputError("weighting 'ReTaSA' is for a target that is a number; take 'LabelShiftEM' here.")
+        columns = Reading("target")
     fitted = _fitted(estimator, decode, tables)
-    name = called or type(fitted.estimator).__name__
     if hasattr(fitted.estimator, "class_ratio_"):
+        if shift.kind != "none" and shift.class_ratio is None:
+            raise InputError(
+                f"weighting {name!r} takes it that the shares of the classes moved and nothing else; these "
+                "tables refute that (the columns moved beyond it); take 'auto' here."
+            )
         return Asked(Reading("classes", fitted.estimator.class_ratio_), name)
     return Asked(columns, name, lambda study: _Fitted.of(fitted, decode, tables))
 
@@ -95,6 +106,8 @@ def check_weighting(weighting: Any) -> None:
     words = ("auto", "none", "label_shift", "rulsif", *_OF_STUDY)
     if isinstance(weighting, str) and weighting.lower() in words:
         return
+    if weighting is None:
+        raise InputError("weighting is None; write 'none' for rows that all count alike, or 'auto'.")
     try:
         as_weighting(weighting)
     except InputError as error:

@@ -12,7 +12,7 @@ from steelyard.evaluation import ExpectedOutcome
 from steelyard.weighting import ClassRatio, shift_posterior
 
 FloatArray = npt.NDArray[np.float64]
-ReadingName = Literal["none", "columns", "classes", "classes and columns"]
+ReadingName = Literal["none", "columns", "classes", "classes and columns", "target"]
 
 # No class is taken to have left altogether: its rows would count nothing, and tell nothing any more.
 _LEAST_RATIO = 1e-6
@@ -25,7 +25,8 @@ class Reading:
     "none": nothing moved. "columns": the law of the columns did, that of the
     target given them did not. "classes": the shares of the classes did, that of
     the columns in each class did not. "classes and columns": the shares did, and
-    the columns ``moved`` besides. Two readings stand side by side where the tables
+    the columns ``moved`` besides. "target": the law of a number did, that of the
+    columns given it did not. Two readings stand side by side where the tables
     fit both.
     """
 

@@ -94,7 +94,7 @@ def weigh(
     """Return the weights under each reading of the shift, the leading one first, and what TRAIN covers."""
     rng = as_generator(seed)
     of_first, of_cover = (draw_seed(rng) for _ in range(2))
-    asked = as_asked(weighting, tables, shift.class_ratio, seed=of_first)
+    asked = as_asked(weighting, tables, shift, seed=of_first)
     leading = shift.readings[0] if asked is None else asked.reading
     if asked is not None and asked.ratio is not None:
         first = _by_ratio(leading, asked.name, asked.ratio(shift.study))

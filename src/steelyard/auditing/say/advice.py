@@ -23,7 +23,7 @@ WORTHWHILE = 0.01
 
 def needs_alternatives(figures: Figures) -> bool:
     """Whether what could replace the model has a say in what to do."""
-    answered = figures.weights.trusted and figures.shift.kind != "concept"
+    answered = figures.weights.trusted and figures.shift.kind not in ("concept", "none")
     return answered and _missed(figures.performance) is None and figures.weights.trust != "not used"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.result import Finding, Prediction
 from steelyard.auditing.sums import LiveSums
+from steelyard.reporting.numbers import percent
 
 
 def prediction_record(sampled: Sampled, trusted: bool, live: LiveSums) -> Prediction:
@@ -29,7 +30,7 @@ def unbounded_finding(alpha: float, live: LiveSums) -> tuple[Finding, ...]:
     if share == 0:
         return ()
     text = (
-        f"{share:.1%} of LIVE's rows get an unbounded interval or every class: TRAIN has "
+        f"{percent(share)} of LIVE's rows get an unbounded interval or every class: TRAIN has "
         f"too few rows like them for coverage of {1 - alpha:.0%}."
     )
     return (Finding("unbounded-predictions", "warning", text, step="certify"),)

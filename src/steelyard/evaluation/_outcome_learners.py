@@ -25,8 +25,8 @@ BoolArray = npt.NDArray[np.bool_]
 _ADDITIVE_ROWS = 20_000
 _LARGE = 10_000
 # From here on one fold's early stopping is sure enough to serve all.
-_ONE_SIZE = 2_000
-_PATIENCE = 5
+_ONE_SIZE = 5_000
+_PATIENCE = 10
 _LEAF = 20
 # What a fold's model says of rows in its learner's form.
 FoldModel = Callable[[Any], FloatArray]

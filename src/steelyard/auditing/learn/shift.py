@@ -32,8 +32,8 @@ FloatArray = npt.NDArray[np.float64]
 _CLEAR = 2.5
 # Rows a side from which the ratio of the classes is estimated by some of the columns.
 _RATIO_ROWS = 20_000
-# So rarely does a column that the classes' shares explain seem to have moved beyond them.
-_REFUTED = 1e-3
+# Far below what the error of the estimated ratio of the classes makes of columns that they explain.
+_REFUTED = 1e-8
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ _FOR_FEW = ("linear", "quadratic")
 # hardly any products of numbers: additive models and trees say the same for a fraction of the time.
 _OF_NUMBERS = ("kernel", "boosted quadratic")
 _LEAST_NUMBERS = 0.25
+# Of so many rows a side two kinds of trees, pooled, have half the squared error of the better one.
+_MANY_ROWS = 20_000
 # Trees cost the most, and those over the quadratic ratio differ little from the others.
 _FAMILY = {"boosted quadratic": "boosted"}
 
@@ -299,7 +301,8 @@ class DomainStudy:
     def _choose(self, names: list[str]) -> ChosenRatio:
         keys = [self._key(name, None, None) for name in names]
         first = self._first(keys)
-        kept = race(first, [_FAMILY.get(name, name) for name in names])
+        many = min(len(self._used), len(self._used_target)) >= _MANY_ROWS
+        kept = race(first, names if many else [_FAMILY.get(name, name) for name in names])
         cut, early_caps = first.capped()
         scores, caps = dict(zip(names, cut.scores().tolist())), dict(zip(names, early_caps.tolist()))
 

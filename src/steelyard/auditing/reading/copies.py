@@ -106,35 +106,15 @@ class RowCopies:
         return cls(capacity, rows, hashes, counts)
 
 
-def duplicate_rows(X: FloatArray, X_live: FloatArray, y: FloatArray | None = None) -> list[Finding]:
+def copies_found(with_target: RowCopies, train: RowCopies, live: RowCopies) -> list[Finding]:
     """Tell of rows that occur twice within a table, and of LIVE rows that TRAIN already has.
 
     Parameters
     ----------
-    X, X_live : ndarray of shape (n, d), (n_live, d)
-        The tables, encoded alike; NaN equals NaN.
-    y : ndarray of shape (n,), optional
-        The target of TRAIN, which is part of the row when TRAIN is looked at alone.
-
-    Returns
-    -------
-    list of Finding
-        Empty if no column is nearly continuous.
-
-    Notes
-    -----
-    O((n + n_live) d) by hashing rows.
+    with_target, train, live : RowCopies
+        Sketches of TRAIN with its target, which is part of a row where TRAIN is looked at alone, of
+        TRAIN without it, and of LIVE.
     """
-    if not X.shape[1] or not has_continuous(X):
-        return []
-    every = max(len(X), len(X_live))
-    train, live = (RowCopies.of(rows, capacity=every) for rows in (X, X_live))
-    with_target = train if y is None else RowCopies.of(np.column_stack([X, y]), capacity=every)
-    return copies_found(with_target, train, live)
-
-
-def copies_found(with_target: RowCopies, train: RowCopies, live: RowCopies) -> list[Finding]:
-    """Say what `duplicate_rows` does, from sketches of TRAIN with and without its target, and of LIVE."""
     findings = []
     for side, table in (("TRAIN", with_target), ("LIVE", live)):
         copies = round(table.copies * table.rows)

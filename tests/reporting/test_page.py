@@ -177,3 +177,12 @@ def test_hostile_names_stay_text() -> None:
 def test_severity_is_a_word() -> None:
     assert re.search(r'<b class="warning">Warning</b>', render_html(binary().to_dict()))
     assert re.search(r'<b class="error">Error</b>', render_html(inconclusive().to_dict()))
+
+
+def test_rows_that_were_weighed_are_those_of_the_weights_and_unmeasured_ones_are_no_fault() -> None:
+    audit = binary().to_dict()
+    audit["rows"]["train"] = 10_000_000
+    audit["weights"] |= {"ess": 34_500.0, "ess_fraction": 0.69}
+    assert "of 50,000 rows" in render_html(audit)
+    audit["weights"] |= {"ess": None, "ess_fraction": None}
+    assert "of 10,000,000 rows" in render_html(audit)

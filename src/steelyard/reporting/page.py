@@ -39,7 +39,7 @@ def view(audit: Mapping[str, Any]) -> dict[str, Any]:
         "tiles": _tiles(audit),
         "shift": _shift(audit["shift"]),
         "balance": _balance(audit["weights"]),
-        "weighed": None if audit["weights"] is None else _weighed(audit["weights"]),
+        "weighed": _weighed(audit),
         "trust": audit["weights"] and TRUST[audit["weights"]["trust"]],
         "performance": _performance(audit["performance"]),
         "windows": _windows(audit["windows"]),
@@ -101,7 +101,7 @@ def _tiles(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
         tiles.append(_tile(f"{name} on LIVE, estimated", _or_none(row["live_estimate"], digits), lines))
     if weights is not None:
         lines = [
-            f"{percent(weights['ess_fraction'])} of {_weighed(weights):,} rows",
+            f"{percent(weights['ess_fraction'])} of {_weighed(audit):,} rows",
             "as an effective sample size",
         ]
         tiles.append(_tile("TRAIN rows that still count", _or_none(weights["ess"], 0), lines))
@@ -115,10 +115,12 @@ def _tiles(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tiles
 
 
-def _weighed(weights: Mapping[str, Any]) -> int:
+def _weighed(audit: Mapping[str, Any]) -> int:
     """Return how many rows of TRAIN were weighed: of a profile that holds a sample, those of the sample."""
-    rows: float = weights["ess"] / weights["ess_fraction"]
-    return round(rows)
+    weights = audit["weights"]
+    every: int = audit["rows"]["train"]
+    known = weights is not None and weights["ess"] and weights["ess_fraction"]
+    return round(weights["ess"] / weights["ess_fraction"]) if known else every
 
 
 def _tile(label: str, value: str | None, below: Sequence[str], *, unit: str = "") -> dict[str, Any]:

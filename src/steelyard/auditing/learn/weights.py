@@ -78,7 +78,7 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Cover:
-    """Where LIVE has rows and TRAIN has almost none: as rules, and by the flexible density ratio.
+    """Where LIVE has rows and TRAIN has almost none: as rules, and by the larger of two density ratios.
 
     ``outside`` are LIVE's sampled rows, ``ratio`` tells it of more.
     """

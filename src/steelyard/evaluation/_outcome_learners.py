@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from steelyard.numerics.boosting import split_by_code
 from steelyard.numerics.design import additive_design
 from steelyard.numerics.random import by_fold
 
@@ -122,7 +123,7 @@ class Learners:
     def prepare(self, name: str) -> Callable[[FloatArray], Any]:
         """Return how a learner takes rows."""
         if name == "boosted":
-            return _Coded.of(self.rows[self.used], self._split_by_code(), self._n_bins())
+            return _Coded.of(self.rows[self.used], split_by_code(self.rows, self.categorical), self._n_bins())
         design = additive_design(self.categorical, n_knots=5)
         return _Design(design.fit(self.rows[self.used]))
 
@@ -171,7 +172,7 @@ class Learners:
         return tuple(models)
 
     def _boosting(self, train: BoolArray, seed: int, may_stop: bool, trees: int | None) -> dict[str, Any]:
-        n, by_code = int(train.sum()), self._split_by_code()
+        n, by_code = int(train.sum()), split_by_code(self.rows, self.categorical)
         return {
             "categorical_features": by_code if by_code.any() else None,
             "early_stopping": bool(n >= 200 and may_stop and trees is None),
@@ -183,14 +184,6 @@ class Learners:
             "max_leaf_nodes": 15 if n < _LARGE else 31,
             "random_state": seed,
         }
-
-    def _split_by_code(self) -> BoolArray:
-        """Which columns trees split by category: with two codes a threshold says as much, for less time."""
-        out = self.categorical.copy()
-        for j in np.flatnonzero(out):
-            known = self.rows[~np.isnan(self.rows[:, j]), j]
-            out[j] = len(known) > 0 and bool(np.any((known > known.min()) & (known < known.max())))
-        return out
 
     def _n_codes(self, by_code: BoolArray) -> list[int]:
         return [2, *(len(np.unique(self.rows[:, j])) for j in np.flatnonzero(by_code))]

@@ -71,3 +71,28 @@ def boosting_settings(
         settings |= {"max_leaf_nodes": 6, "max_bins": COARSE_BINS, "learning_rate": 0.2}
         settings["n_iter_no_change"] = settings.get("n_iter_no_change", 8)
     return settings
+
+
+def split_by_code(X: npt.NDArray[np.float64], categorical: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which columns trees have to split by category.
+
+    With two codes a threshold says as much, for less time: where categories are split
+    by code, scikit-learn numbers them anew each time that rows are scored.
+
+    Parameters
+    ----------
+    X : array of shape (n, d)
+        Categories as codes, missing values as NaN.
+    categorical : boolean array of shape (d,)
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 2.0], [np.nan, 1.0]])
+    >>> split_by_code(X, np.array([True, True])).tolist()
+    [False, True]
+    """
+    out = categorical.copy()
+    for j in np.flatnonzero(categorical):
+        known = X[~np.isnan(X[:, j]), j]
+        out[j] = len(known) > 0 and bool(np.any((known > known.min()) & (known < known.max())))
+    return out

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from steelyard.numerics.binning import Bins
+from steelyard.numerics.boosting import split_by_code
 from steelyard.numerics.random import draw_seed
 from steelyard.weighting.ratios._basis import KernelBasis, Scale, median_width
 from steelyard.weighting.ratios._folded import FoldedLogistic, balanced
@@ -37,7 +38,7 @@ _SMALL_STEP_ROWS = 8_000
 _PATIENCE = 15
 # Of small steps, and of larger ones where there are more rows. Where rows are copies of each other early
 # stopping never stops, and every row that is scored pays for every tree.
-_MOST_TREES = (600, 250)
+_MOST_TREES = (600, 100)
 
 
 class Learner(Protocol):
@@ -202,7 +203,8 @@ class BoostedLearner:
         codes = sample.rows.bins()[1]
         train, held = np.flatnonzero((sample.fold != k) & (sample.weight > 0)), sample.fold == k
         columns = _telling(codes[train], sample.domain[train], categorical)
-        rows, mask = codes[:, columns], categorical[columns]
+        rows = codes[:, columns]
+        mask = split_by_code(rows, categorical[columns])
         terms: IntArray | None = None
         term_bins: Bins | None = None
         if self.base is not None:

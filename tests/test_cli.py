@@ -88,7 +88,7 @@ TABLES = ("train.csv", "live.csv", "--target", "y")
 def test_every_word_reaches_the_audit(run):
     words = "--proba a --proba b --prediction c --model m --labels l --time t --every week --metric auc "
     words += "--alpha 0.2 --exclude e f --positive yes --weighting rulsif --seed 7 --quiet "
-    words += "--label-noise yes=0.3 no=0.1 "
+    words += "--label-noise yes=0.3 no=0.1 --task regression --categorical k l --null x --decimal , "
     words += "--sample 5000 --engine dask --scheduler tcp://here --resume --out deep/er"
     done = run(*TABLES, *words.split())
     assert done.exit_code == 0
@@ -99,6 +99,10 @@ def test_every_word_reaches_the_audit(run):
     del options["progress"]
     assert options == {
         "label_noise": {"yes": 0.3, "no": 0.1},
+        "task": "regression",
+        "categorical": ("k", "l"),
+        "null": ("x",),
+        "decimal": ",",
         "target": "y",
         "proba": ("a", "b"),
         "prediction": "c",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 _PROFILE = ".steelyard"
-_REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on", "--label-noise")
+_REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on", "--label-noise", "--categorical", "--null")
 _FLAGS = ("--quiet", "-q", "--help", "-h", "--resume")
 
 app = typer.Typer(
@@ -121,6 +121,10 @@ _JSON_HELP = "Also write the answer as JSON; - for stdout, with all else on stde
 _ENGINE_HELP = "Who scores tables larger than --sample: this process, or a Dask cluster."
 _RESUME_HELP = "Go on where an interrupted audit of the same tables with the same options stopped."
 _NOISE_HELP = "Share of TRAIN's labels that is wrong, if known; or of a true class, repeatable."
+_TASK_HELP = "What the target is (default: told from its values)."
+_CATEGORICAL_HELP = "Columns whose numbers are names of categories."
+_NULL_HELP = "Further words for a missing value, beside empty cells, NA and the like."
+_DECIMAL_HELP = "The sign before decimals in numbers written as text."
 _FAIL_HELP = "Exit with 1 if it holds, such as 'auc<0.80'."
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the report.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.")]
@@ -152,6 +156,10 @@ def audit(
     ] = None,
     weighting: Annotated[str, typer.Option(metavar="NAME|auto", help="How to weigh TRAIN's rows.")] = "auto",
     label_noise: Annotated[list[str] | None, _option("--label-noise", "RATE|CLASS=RATE", _NOISE_HELP)] = None,
+    task: Annotated[str | None, _option("--task", "classification|regression", _TASK_HELP)] = None,
+    categorical: Annotated[list[str] | None, _option("--categorical", "COL", _CATEGORICAL_HELP)] = None,
+    null: Annotated[list[str] | None, _option("--null", "WORD", _NULL_HELP)] = None,
+    decimal: Annotated[str, typer.Option(metavar=".|,", help=_DECIMAL_HELP)] = ".",
     sample: Annotated[
         int, typer.Option(metavar="ROWS", min=1000, help="Rows a side that models see of larger tables.")
     ] = 250_000,
@@ -199,6 +207,10 @@ def audit(
                 positive=positive,
                 weighting=weighting,
                 label_noise=_noise(label_noise),
+                task=task,
+                categorical=tuple(categorical or ()),
+                null=tuple(null or ()),
+                decimal=decimal,
                 seed=seed,
                 sample=sample,
                 engine=engine,

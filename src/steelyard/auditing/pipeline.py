@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard._version import __version__
+from steelyard.auditing.data_faults import data_faults
 from steelyard.auditing.learn.alternatives import alternatives
 from steelyard.auditing.learn.anchors import chosen_metrics
 from steelyard.auditing.learn.attribution import change_parts
@@ -49,6 +50,10 @@ def audit(
     positive: Any = None,
     weighting: Any = "auto",
     label_noise: LabelNoise | None = None,
+    task: str | None = None,
+    categorical: str | Sequence[str] = (),
+    null: str | Sequence[str] = (),
+    decimal: str = ".",
     seed: int = 0,
     sample: int = SAMPLE_ROWS,
     engine: str = "local",
@@ -97,6 +102,14 @@ def audit(
     label_noise : float or mapping, optional
         The share of TRAIN's labels that is wrong, of all rows or ``{true class: share}``,
         if it is known: the advice then says whether to train on them as they are.
+    task : {"classification", "regression"}, optional
+        What the target is; told from its values by default.
+    categorical : str or sequence of str
+        Columns whose numbers are names of categories.
+    null : str or sequence of str
+        Further words for a missing value, beside empty cells, ``NA`` and the like.
+    decimal : {".", ","}
+        The sign before decimals, in numbers that are written as text.
     seed : int
         Same seed, same answer.
     sample : int
@@ -161,6 +174,10 @@ def audit(
         positive=positive,
         weighting=weighting,
         label_noise=label_noise,
+        task=task,
+        categorical=categorical,
+        null=null,
+        decimal=decimal,
         seed=seed,
         sample=sample,
     )
@@ -171,6 +188,7 @@ def audit(
         sides, tables = _read(train, live, question, run, reference)
     with run.step("model", "Getting the model's output"):
         output = model_output(tables, model=model, random_state=seeds.model)
+        tables = tables.with_findings(data_faults(tables, output, seed=seeds.faults))
         metrics_asked = chosen_metrics(tables, output, question.metrics)
         rates = None if label_noise is None else noise_rates(tables, label_noise)
     with run.step("outcome", "Learning what outcome to expect of a row"):
@@ -236,6 +254,7 @@ def _read(
         exclude=question.exclude,
         positive=question.positive,
         columns=() if reference is None else reference.columns,
+        dialect=question.dialect,
         faults=faults,
     )
     return sides, tables

@@ -17,6 +17,7 @@ from steelyard.auditing.learn.asked import check_weighting
 from steelyard.auditing.parts.engine import Engine
 from steelyard.auditing.parts.spool import Temporary
 from steelyard.auditing.profiles.reference import Reference
+from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
 from steelyard.errors import InputError
 from steelyard.numerics import as_generator, check_level, draw_seed
 from steelyard.numerics.progress import Progress
@@ -37,6 +38,7 @@ class Seeds(NamedTuple):
     advise: int
     sample: int
     deal: int
+    faults: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Question:
     positive: Any = None
     weighting: Any = "auto"
     label_noise: LabelNoise | None = None
+    dialect: Dialect = PLAIN
     seed: int = 0
     sample: int = 250_000
 
@@ -79,6 +82,10 @@ def ask(
     exclude: str | Sequence[str],
     metrics: Sequence[str] | None,
     alpha: float,
+    task: str | None,
+    categorical: str | Sequence[str],
+    null: str | Sequence[str],
+    decimal: str,
     **rest: Any,
 ) -> Question:
     """Return the question; what a profile of TRAIN knows of it is filled in.
@@ -109,7 +116,10 @@ def ask(
         exclude = tuple(name for name in exclude if name not in withheld)
     elif target is None:
         raise InputError("no target is named; name the column of TRAIN to predict (--target)")
-    return Question(alpha=alpha, exclude=exclude, metrics=tuple(metrics or ()), **{**rest, **named})
+    read_as = dialect(task=task, categorical=categorical, null=null, decimal=decimal)
+    return Question(
+        alpha=alpha, exclude=exclude, metrics=tuple(metrics or ()), dialect=read_as, **{**rest, **named}
+    )
 
 
 def _check_reference(reference: Reference, named: Mapping[str, Any]) -> None:

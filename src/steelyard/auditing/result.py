@@ -44,7 +44,9 @@ class Finding:
     """Something the reader should know; ``id`` is stable and can be matched by a program.
 
     ``step`` is where it was found. Where that step ``declines`` to answer
-    because of it, the command exits with 3.
+    because of it, the command exits with 3. A fault of the data that may explain
+    how the tables differ ``explains``: it is the first thing to say, with
+    ``mend``, what to do about it. ``columns`` are those it is about.
     """
 
     id: str
@@ -52,6 +54,9 @@ class Finding:
     text: str
     step: Step = "read"
     declines: bool = False
+    explains: bool = False
+    mend: str = ""
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

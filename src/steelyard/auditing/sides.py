@@ -152,9 +152,11 @@ def too_large(table: Any, sample: int) -> bool:
 
 def _whole(train: Any, live: Any, question: Question, run: Run) -> tuple[tuple[Side, Side], Store]:
     """Return both tables as one part each."""
-    del question, run
+    del run
     faults: list[str] = []
-    frames = load(train, "TRAIN", faults), load(live, "LIVE", faults)
+    frames = [
+        load(table, name, faults, question.dialect) for table, name in ((train, "TRAIN"), (live, "LIVE"))
+    ]
     if frames[0] is None or frames[1] is None:
         raise InputError(faults)
     held = [Frame(frame, max(frame.height, 1)) for frame in frames if frame is not None]
@@ -173,7 +175,7 @@ def _in_parts(train: Any, live: Any, question: Question, run: Run) -> tuple[tupl
     scratch = directory / TABLES
     scratch.mkdir(parents=True, exist_ok=True)
     sources = [
-        open_source(table, name, faults, scratch=scratch)
+        open_source(table, name, faults, scratch=scratch, dialect=question.dialect)
         for table, name in ((train, "TRAIN"), (live, "LIVE"))
     ]
     if sources[0] is None or sources[1] is None:
@@ -239,7 +241,7 @@ def _labels(question: Question, live: Source, faults: list[str]) -> str | pl.Ser
     labels = question.labels
     if labels is None or (isinstance(labels, str) and labels in live.columns):
         return labels if isinstance(labels, str) else None
-    values = label_series(labels, question.target, faults)
+    values = label_series(labels, question.target, faults, question.dialect)
     if values is not None and values.len() != live.rows:
         faults.append(
             f"labels: {values.len()} values for {live.rows} rows of LIVE; give one a row, in the same order"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -94,6 +94,10 @@ class Tables:
     def categorical(self) -> npt.NDArray[np.bool_]:
         """Which columns of ``X`` hold category codes, (d,)."""
         return np.array([f.categories is not None for f in self.features], dtype=bool)
+
+    def with_findings(self, found: Iterable[Finding]) -> Tables:
+        """Return the tables with further findings."""
+        return replace(self, findings=(*self.findings, *found))
 
     @property
     def used(self) -> frozenset[str]:

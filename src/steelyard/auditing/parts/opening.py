@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from steelyard.auditing.parts.source import PART_ROWS, Files, Frame, Source, is_parquet, system_number
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.sources import is_dask, joined, load, scan_files
 from steelyard.errors import InputError
 
@@ -47,7 +48,13 @@ def count_rows(source: Any) -> int | None:
 
 
 def open_source(
-    source: Any, side: str, faults: list[str], *, scratch: Path, part_rows: int | None = None
+    source: Any,
+    side: str,
+    faults: list[str],
+    *,
+    scratch: Path,
+    part_rows: int | None = None,
+    dialect: Dialect = PLAIN,
 ) -> Source | None:
     """Return a table in parts.
 
@@ -64,6 +71,8 @@ def open_source(
         Directory for those files.
     part_rows : int, optional
         `PART_ROWS` by default.
+    dialect : Dialect
+        How the caller says that values are to be read.
 
     Returns
     -------
@@ -78,7 +87,7 @@ def open_source(
 
         return open_dask(source, side, faults, part_rows=part_rows)
     if not isinstance(source, (str, Path)):
-        frame = load(source, side, faults)
+        frame = load(source, side, faults, dialect)
         return None if frame is None else Frame(frame, part_rows)
     paths: list[str] = []
     sizes: list[int] = []
@@ -97,7 +106,7 @@ def open_source(
         paths.append(str(name.absolute()))
         return scan
 
-    scans = scan_files(source, side, faults, settle=settled)
+    scans = scan_files(source, side, faults, settle=settled, dialect=dialect)
     if scans is None:
         return None
     if not sum(sizes):

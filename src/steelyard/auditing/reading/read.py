@@ -13,6 +13,7 @@ import polars as pl
 
 from steelyard.auditing.profiles.reference import ReferenceColumn
 from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
@@ -36,6 +37,7 @@ def read_tables(
     exclude: str | Sequence[str] = (),
     positive: Any = None,
     columns: Sequence[ReferenceColumn] = (),
+    dialect: Dialect = PLAIN,
     faults: Sequence[str] = (),
 ) -> Tables:
     """Read both tables, look them over, and encode what the steps use.
@@ -60,6 +62,8 @@ def read_tables(
     columns : sequence of ReferenceColumn
         Where TRAIN is the sample of a profile: all columns that TRAIN had. Those of which the profile
         keeps no values are left out of LIVE as well.
+    dialect : Dialect
+        How the caller says that values are to be read.
     faults : sequence of str
         What is known to be wrong already.
 
@@ -87,14 +91,14 @@ def read_tables(
     proba = (proba,) if isinstance(proba, str) else tuple(proba)
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     told = list(faults)
-    frame, frame_live = load(train, "TRAIN", told), load(live, "LIVE", told)
+    frame, frame_live = load(train, "TRAIN", told, dialect), load(live, "LIVE", told, dialect)
     if frame is None or frame_live is None:
         raise InputError(told)
     withheld = tuple(column for column in columns if column.name not in frame.columns)
     # TRAIN had these columns: in LIVE they are left out like there, and are nothing new.
     meant = {time, labels if isinstance(labels, str) else None}
     hidden = [c.name for c in withheld if c.name in frame_live.columns and c.name not in meant]
-    reading = _Reading(frame, frame_live, target, proba, prediction, time, (*exclude, *hidden), told)
+    reading = _Reading(frame, frame_live, target, proba, prediction, time, (*exclude, *hidden), told, dialect)
     reading.check_columns(labels)
     decided = reading.read_target(positive)
     y_live = reading.read_live_labels(labels, decided)
@@ -161,17 +165,17 @@ def _left_out(column: ReferenceColumn, live: pl.DataFrame) -> ColumnNote:
     )
 
 
-def label_series(labels: Any, target: str, faults: list[str]) -> pl.Series | None:
+def label_series(labels: Any, target: str, faults: list[str], dialect: Dialect = PLAIN) -> pl.Series | None:
     """Read labels that are no column of LIVE: a file or table of one column, or the values themselves."""
     if not isinstance(labels, (str, Path)):
         if hasattr(labels, "columns") or hasattr(labels, "collect_schema"):
-            frame = load(labels, "labels", faults)
+            frame = load(labels, "labels", faults, dialect)
             return None if frame is None else _only_column(frame, target, faults)
         return pl.Series("labels", np.asarray(labels).tolist(), strict=False)
     if not Path(labels).suffix and not Path(labels).exists():
         faults.append(f"labels '{labels}' are neither a column of LIVE nor a file; check the name")
         return None
-    frame = load(labels, "labels", faults)
+    frame = load(labels, "labels", faults, dialect)
     return None if frame is None else _only_column(frame, target, faults)
 
 
@@ -199,6 +203,7 @@ class _Reading:
     time: str | None
     exclude: tuple[str, ...]
     faults: list[str]
+    dialect: Dialect = PLAIN
     label_column: str | None = None
     findings: list[Finding] = field(default_factory=list)
     judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
@@ -300,7 +305,7 @@ class _Reading:
     def _label_series(self, labels: Any) -> pl.Series | None:
         if self.label_column is not None:
             return self.frame_live[self.label_column]
-        return label_series(labels, self.target, self.faults)
+        return label_series(labels, self.target, self.faults, self.dialect)
 
     def read_outputs(self, decided: Target | None) -> GivenOutput | None:
         """Read the deployed model's output on both sides."""

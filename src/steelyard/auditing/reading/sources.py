@@ -13,6 +13,7 @@ import narwhals as nw
 import polars as pl
 import polars.selectors as cs
 
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.errors import InputError
 
 FORMATS = (
@@ -27,7 +28,7 @@ _HEADER_BYTES = 1 << 20
 _INFER_ROWS = 10_000
 
 
-def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
+def load(source: Any, side: str, faults: list[str], dialect: Dialect = PLAIN) -> pl.DataFrame | None:
     """Read one table.
 
     Parameters
@@ -38,6 +39,8 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
         What to call the table in a message, such as ``"TRAIN"``.
     faults : list of str
         Whatever is wrong is appended here.
+    dialect : Dialect
+        How the caller says that values are to be read.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def load(source: Any, side: str, faults: list[str]) -> pl.DataFrame | None:
     Files are scanned lazily and collected once: O(rows x columns) time and memory.
     """
     if isinstance(source, (str, Path)):
-        return _load_files(source, side, faults)
+        return _load_files(source, side, faults, dialect)
     if is_dask(source):
         source = computed(source, side)
     return _load_native(source, side, faults)
@@ -72,8 +75,8 @@ def computed(lazy: Any, what: str) -> Any:
         ) from error
 
 
-def _load_files(source: str | Path, side: str, faults: list[str]) -> pl.DataFrame | None:
-    scans = scan_files(source, side, faults, settle=lambda scan: scan.collect().lazy())
+def _load_files(source: str | Path, side: str, faults: list[str], dialect: Dialect) -> pl.DataFrame | None:
+    scans = scan_files(source, side, faults, settle=lambda scan: scan.collect().lazy(), dialect=dialect)
     if scans is None:
         return None
     together = joined(scans, source, side, faults)
@@ -126,7 +129,12 @@ Settle = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def scan_files(
-    source: str | Path, side: str, faults: list[str], *, settle: Settle
+    source: str | Path,
+    side: str,
+    faults: list[str],
+    *,
+    settle: Settle,
+    dialect: Dialect = PLAIN,
 ) -> list[pl.LazyFrame] | None:
     """Open the files of a path or glob, with the same columns in the same order.
 

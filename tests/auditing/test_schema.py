@@ -35,6 +35,7 @@ NESTED = {
     "part": "name change low high",
     "prediction": (
         "alpha kind expected_coverage low high unweighted_expected_coverage mean_size live_actual_coverage"
+        " unbounded"
     ),
     "advice": "action why kind",
     "finding": "id severity text step declines explains mend columns",

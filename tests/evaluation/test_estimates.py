@@ -17,7 +17,9 @@ from steelyard.evaluation import (
     outcome_columns,
     outcome_model_variance,
     plug_in,
+    unseen_noise,
 )
+from steelyard.evaluation.estimates import label_noise, make_estimate
 
 REPEATS = 200
 
@@ -218,3 +220,22 @@ def test_shapes_that_do_not_fit():
         )
     with pytest.raises(InputError, match="weights has 2 values for 3 rows"):
         importance_weighted(get_metric("accuracy"), outputs, z, weights=np.ones(2))
+
+
+def test_labels_without_an_error_do_not_make_a_sure_estimate():
+    # 100 rows without an error: the upper end of the error rate, 0.036 by Clopper and Pearson, is within reach.
+    n = 100
+    certain = np.zeros((n, 2))
+    certain[:, 1] = 1.0
+    outputs = Outputs(proba=certain, label=np.ones(n, dtype=np.int64))
+    slope = get_metric("accuracy").evaluate(outputs, certain, np.ones(n)).slope(outputs)
+    assert unseen_noise(slope, certain) == pytest.approx(0.5)
+    assert label_noise(slope, certain, fallback=1.0) == 0.0
+
+
+@pytest.mark.parametrize("error", [1e-3, 0.1, 1.0, 30.0])
+def test_a_loss_smaller_than_its_error_has_ends_in_proportion_to_it(error):
+    estimate = make_estimate(0.01, error**2, metric=get_metric("log_loss"), method="test")
+    reach = 1.959963984540054 * error
+    assert 0.01 + reach * (1 - 1e-12) <= estimate.high <= 0.01 + np.e * reach
+    assert 0 <= estimate.low < 0.01

@@ -116,3 +116,24 @@ def test_further_rows_follow_the_smoothed_tail():
     assert (np.diff(follow_tail(grid, tail)) >= 0).all()
     assert follow_tail(np.array([raw.max() + 50]), tail)[0] == smooth.max()
     assert smoothed_tail(raw, raw) is None
+
+
+@pytest.mark.parametrize("few", [8, 30, 80])
+def test_few_values_that_many_rows_share_are_no_tail(few):
+    # Log ratios of a table's few different rows, each of them many times, the largest on one in fifty.
+    rng = np.random.default_rng(few)
+    values = np.sort(rng.exponential(size=few))
+    log_w = np.concatenate([rng.choice(values, size=3920), np.full(80, values[-1] + 1.0)])
+    assert pareto_k(log_w) is None
+    smooth, k = pareto_smooth(log_w)
+    assert k is None
+    np.testing.assert_array_equal(smooth, log_w)
+
+
+def test_copies_of_rows_leave_a_heavy_tail_as_heavy():
+    log_w = -1.2 * np.log(np.random.default_rng(0).uniform(size=4000))
+    three = np.repeat(log_w, 3)
+    # The tail of three times the rows has about 1.7 times the values: its shape varies by (1 + k) / sqrt(110).
+    assert abs(pareto_k(three) - pareto_k(log_w)) < 4 * 2.2 / np.sqrt(110)
+    smooth, _ = pareto_smooth(three)
+    np.testing.assert_array_equal(smooth, three)

@@ -188,7 +188,10 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the prediction intervals or sets on LIVE can be trusted for."""
+    """What the prediction intervals or sets on LIVE can be trusted for.
+
+    ``unbounded`` is the share of LIVE's rows whose interval has no end, or whose set holds every class.
+    """
 
     alpha: float
     kind: Literal["interval", "set"]
@@ -198,6 +201,7 @@ class Prediction:
     unweighted_expected_coverage: float | None
     mean_size: float | None
     live_actual_coverage: float | None = None
+    unbounded: float = 0.0
 
 
 @dataclass(frozen=True)

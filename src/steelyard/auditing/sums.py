@@ -256,6 +256,10 @@ class ResidualSums(Totals):
         spread = float(squared.m2[metric] + squared.weight[metric] * (squared.means[metric] - mean) ** 2)
         return mean, spread / total**2
 
+    def effective_rows(self, metric: int) -> float:
+        """Return how many rows the weights are worth."""
+        return float(self.weighted.weight[metric] ** 2 / self.squared.weight[metric])
+
     def mean_square(self, metric: int) -> float:
         """Return the weighted mean of a metric's squared residual effect."""
         return float(self.weighted.variances[metric] + self.weighted.means[metric] ** 2)

@@ -20,6 +20,7 @@ from steelyard.evaluation.estimates import (
     importance_weighted,
     outcome_model_variance,
     plug_in,
+    unseen_noise,
 )
 from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
 from steelyard.evaluation.grouping import group_features
@@ -73,6 +74,7 @@ __all__ = [
     "specification_test",
     "strategic_response",
     "transfer_bounds",
+    "unseen_noise",
     "weighting_gain",
     "window_sums",
 ]

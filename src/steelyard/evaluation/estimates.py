@@ -44,7 +44,8 @@ def make_estimate(
 
     A loss without an upper limit gets its interval on the log scale (R2 on that
     of 1 - R2): it is a mean of skewed values, and a sample that happens to lack
-    large ones has too small a mean and too small an error at once.
+    large ones has too small a mean and too small an error at once. Where the error
+    is larger than the loss, the upper end grows in proportion to the error.
     """
     se = float(np.sqrt(max(variance, 0.0)))
     z = float(norm.ppf(0.5 + level / 2))
@@ -53,7 +54,9 @@ def make_estimate(
     low, high = max(value - z * se, floor), min(value + z * se, ceiling)
     loss = 1.0 - value if np.isinf(floor) else value
     if (np.isinf(ceiling) or np.isinf(floor)) and loss > 0:
-        factor = float(np.exp(min(z * se / loss, 700.0)))
+        reach = z * se / loss
+        # Beyond the loss itself an exponential would say nothing any more: on along its tangent.
+        factor = float(np.exp(reach) if reach <= 1.0 else np.e * reach)
         low, high = (
             (1 - loss * factor, 1 - loss / factor) if np.isinf(floor) else (loss / factor, loss * factor)
         )
@@ -247,6 +250,28 @@ def outcome_model_variance(
     values = np.mean(np.sum(slope * by_fold, axis=2), axis=1)
     k = len(values)
     return float((k - 1) / k * np.sum((values - values.mean()) ** 2))
+
+
+def unseen_noise(slope: FloatArray, expected: FloatArray) -> float:
+    """Return the mean square of ``slope . (outcome - expected)`` if any class were as likely as any other.
+
+    Expected outcomes of 0 and 1 leave labels no noise, and residuals that are all
+    zero leave the correction none, though n rows without an error only show that
+    errors are rarer than about 3 in n. Agresti and Coull's way of saying so is to
+    add a few rows of every outcome: the variance per row then grows by their share
+    times this. Zero for outcomes that are no class indicators.
+
+    Examples
+    --------
+    >>> slope, certain = np.array([[0.0, 1.0]]), np.array([[0.0, 1.0]])
+    >>> unseen_noise(slope, certain)
+    0.5
+    """
+    each = label_noises(slope, expected)
+    if each is None:
+        return 0.0
+    mean = np.sum(slope * expected, axis=1, keepdims=True)
+    return float(np.mean(np.maximum(np.mean((slope - mean) ** 2, axis=1) - each, 0.0)))
 
 
 def label_noise(slope: FloatArray, expected: FloatArray, *, fallback: float) -> float:

@@ -13,6 +13,9 @@ from steelyard.numerics.weight_sums import TopWeights
 
 FloatArray = npt.NDArray[np.float64]
 
+# Rows from which a share is known to within a half of itself or so.
+_SURE_ROWS = 10
+
 
 def fit_generalised_pareto(exceedances: Any) -> tuple[float, float]:
     """Return the shape k and scale of a generalised Pareto law fitted to positive exceedances.
@@ -147,6 +150,11 @@ def follow_tail(log_weights: FloatArray, tail: tuple[FloatArray, FloatArray] | N
     return np.where(log_weights >= known[0], np.interp(log_weights, known, smooth), log_weights)
 
 
+def _tied(distinct: int, rows: int) -> bool:
+    """Whether so many rows share their values rather than happen to meet."""
+    return 2 * distinct < rows
+
+
 def _fit_tail(largest: FloatArray) -> tuple[float, float, float] | None:
     """Return shape, scale and cut-off (in units of the largest weight) of a tail, or None if it is none.
 
@@ -157,8 +165,16 @@ def _fit_tail(largest: FloatArray) -> tuple[float, float, float] | None:
         return None
     cutoff = math.exp(largest[0] - top)
     exceed = np.exp(largest[1:] - top) - cutoff
+    distinct, rows = np.unique(exceed, return_counts=True)
+    if _tied(len(distinct), tail):
+        # A table of few different rows: a value that many of them share is as sure as their number, and
+        # no tail. Where even the largest is rare, the law of the values themselves is looked at.
+        if rows[-1] >= _SURE_ROWS or distinct[0] < 0:
+            return None
+        exceed = distinct[distinct > 0]
+        tail = len(exceed)
     # Ties at the cut-off, or a tail of a few distinct values, are no Pareto tail.
-    if exceed[0] < 0 or exceed[-1] <= 1e-12 or np.unique(exceed).shape[0] < 5 or exceed[tail // 4] <= 0:
+    if len(distinct) < 5 or exceed[0] < 0 or exceed[-1] <= 1e-12 or exceed[tail // 4] <= 0:
         return None
     k, scale = fit_generalised_pareto(exceed)
     return (k, scale, cutoff) if math.isfinite(k) else None
@@ -173,6 +189,9 @@ def _smooth(log_w: FloatArray) -> tuple[FloatArray, float | None]:
     if fitted is None:
         return log_w, None
     k, scale, cutoff = fitted
+    if _tied(len(np.unique(log_w[order[1:]])), tail):
+        # To draw equal weights apart would make a difference between rows that have none.
+        return log_w, k
     top = float(log_w[order[-1]])
     p = (np.arange(tail) + 0.5) / tail
     quantiles = -scale * np.log1p(-p) if abs(k) < 1e-12 else scale * np.expm1(-k * np.log1p(-p)) / k

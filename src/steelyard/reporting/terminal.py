@@ -26,6 +26,7 @@ from steelyard.reporting.words import SEVERITIES, metric_name, short, title
 # which leaves one for where the report is.
 _METRICS = 5
 _FINDINGS = 2
+_MANY_UNBOUNDED = 0.01
 
 
 def summary(audit: Mapping[str, Any]) -> RenderableType:
@@ -170,6 +171,9 @@ def _coverage(prediction: Mapping[str, Any]) -> str:
         return f"inconclusive: no coverage can be stated (aim {aim})"
     text = f"{percent(prediction['expected_coverage'], 1)} "
     text += f"{percent_interval(prediction['low'], prediction['high'])} (aim {aim})"
+    if prediction["unbounded"] >= _MANY_UNBOUNDED:
+        whole = "sets hold every class" if prediction["kind"] == "set" else "intervals are unbounded"
+        text += f", but {percent(prediction['unbounded'])} of the {whole}"
     if prediction["live_actual_coverage"] is not None:
         return f"{text}, measured {percent(prediction['live_actual_coverage'], 1)}"
     if prediction["unweighted_expected_coverage"] is not None:

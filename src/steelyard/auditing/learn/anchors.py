@@ -19,6 +19,7 @@ from steelyard.evaluation import (
     get_metric,
     outcome_model_variance,
     plug_in,
+    unseen_noise,
 )
 from steelyard.weighting import shift_posterior
 
@@ -31,13 +32,15 @@ class Anchor:
 
     ``slope`` turns outputs into the metric's derivative in the outcome columns;
     ``own`` is the variance from fitting the outcome model, ``ratio`` that from the
-    classes' ratio, which is estimated too.
+    classes' ratio, which is estimated too, and ``unseen`` a row's squared effect of
+    outcomes that the rows at hand need not have shown.
     """
 
     metric: Metric
     slope: Callable[[Outputs], FloatArray]
     own: float
     ratio: float
+    unseen: float
 
 
 def chosen_metrics(tables: Tables, model: ModelOutput, names: Sequence[str]) -> tuple[Metric, ...]:
@@ -70,16 +73,18 @@ def anchored(
     """
     live = sample.model.live
     probed, probe = live.take(expected.probe), expected.target[expected.probe]
+    slopes = [metric.evaluate(live, expected.target, np.ones(len(live))).slope for metric in metrics]
     return tuple(
         Anchor(
             metric,
-            metric.evaluate(live, expected.target, np.ones(len(live))).slope,
+            slope,
             outcome_model_variance(
                 metric, outputs_target=probed, by_fold=expected.by_fold, expected_target=probe
             ),
             _ratio_variance(metric, live, expected, reading),
+            unseen_noise(slope(live), expected.target),
         )
-        for metric in metrics
+        for metric, slope in zip(metrics, slopes)
     )
 
 

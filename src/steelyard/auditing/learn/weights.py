@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -78,7 +80,7 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Cover:
-    """Where LIVE has rows and TRAIN has almost none: as rules, and by the larger of two density ratios.
+    """Where LIVE has rows and TRAIN has almost none: as rules, and by the largest of some density ratios.
 
     ``outside`` are LIVE's sampled rows, ``ratio`` tells it of more.
     """
@@ -103,7 +105,7 @@ def weigh(
     others = (_weighted(tables, shift.study, reading) for reading in shift.readings[1:])
     weighted = tuple(_finished(w) for w in (first, *others))
     # Asked of all, also of rows that are to count alike: what is not measured is not zero.
-    return weighted, _cover(tables, shift.study, seed=of_cover)
+    return weighted, _cover(tables, shift.study, weighted[0].rows.ratio, seed=of_cover)
 
 
 def _weighted(tables: Tables, study: DomainStudy, reading: Reading) -> Weighted:
@@ -144,7 +146,7 @@ def _finished(weighted: Weighted) -> Weighted:
     return Weighted(weighted.reading, method, source, raw - shift, weighted.target - shift, rows)
 
 
-def _cover(tables: Tables, study: DomainStudy, *, seed: int) -> Cover:
+def _cover(tables: Tables, study: DomainStudy, used: Ratio | None, *, seed: int) -> Cover:
     regions = uncovered_regions(
         tables.X,
         tables.X_live,
@@ -153,29 +155,34 @@ def _cover(tables: Tables, study: DomainStudy, *, seed: int) -> Cover:
         max_ratio=UNCOVERED_RATIO,
         random_state=seed,
     )
-    ratio = _Largest(*(CalibratedRatio.of(study.learn(name)) for name in ("additive", "boosted")))
+    each: list[Any] = [study.learn(name) for name in ("additive", "boosted")]
+    if used is not None:
+        each.append(used)
+    ratio = _Largest(tuple(map(CalibratedRatio.of, each)))
     return Cover(regions, ratio.target > np.log(UNCOVERED_RATIO), ratio)
 
 
 @dataclass(frozen=True)
 class _Largest:
-    """The larger of two ratios: whether a row is covered is not left to the weights that were chosen.
+    """The largest of some ratios: whether a row is covered is not left to the weights in use alone.
 
     Trees see corners that additive models smooth over, and a few hundred rows are too few for
     trees to tell how empty a place is.
     """
 
-    first: CalibratedRatio
-    second: CalibratedRatio
+    each: tuple[CalibratedRatio, ...]
 
     @property
     def source(self) -> FloatArray:
-        return np.maximum(self.first.source, self.second.source)
+        return self._largest(ratio.source for ratio in self.each)
 
     @property
     def target(self) -> FloatArray:
-        return np.maximum(self.first.target, self.second.target)
+        return self._largest(ratio.target for ratio in self.each)
 
     def by_fold(self, X: Any, fold: IntArray, *, known: Said | None = None) -> FloatArray:
-        each = (ratio.by_fold(X, fold, known=known) for ratio in (self.first, self.second))
-        return np.maximum(*each)
+        return self._largest(ratio.by_fold(X, fold, known=known) for ratio in self.each)
+
+    @staticmethod
+    def _largest(values: Iterable[FloatArray]) -> FloatArray:
+        return np.asarray(reduce(np.maximum, values))

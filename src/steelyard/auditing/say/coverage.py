@@ -21,6 +21,7 @@ def prediction_record(sampled: Sampled, trusted: bool, live: LiveSums) -> Predic
         unweighted_expected_coverage=expected.unweighted if trusted else None,
         mean_size=float(live.sizes.means[0]) if finite else None,
         live_actual_coverage=None if live.covered is None else live.covered / live.rows,
+        unbounded=live.unbounded / live.rows,
     )
 
 

@@ -20,6 +20,9 @@ from steelyard.reporting.words import KINDS
 
 BoolArray = npt.NDArray[np.bool_]
 
+# Agresti and Coull's: two of each of two outcomes.
+_ADDED_ROWS = 4.0
+
 
 @dataclass(frozen=True)
 class Estimates:
@@ -49,12 +52,14 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
     """Estimate metric ``j`` under reading ``r``: expected outcomes, corrected by weighted residuals."""
     name, anchor = sampled.readings[r].reading.name, sampled.anchors[r][j]
     correction, variance = train.readings[name].correction(j)
+    rows = train.readings[name].effective_rows(j)
+    noise = _noise(name, j, train, live) / live.rows
     estimate = corrected_estimate(
         live.readings[name].expected.value(anchor.metric.name),
         correction,
         variance,
         metric=anchor.metric,
-        noise=_noise(name, j, train, live) / live.rows,
+        noise=noise + _unseen(anchor, rows) * (1 / rows + 1 / live.rows),
         outcome_variance=anchor.own,
     )
     if anchor.ratio == 0:
@@ -66,6 +71,11 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         method=estimate.method,
         level=estimate.level,
     )
+
+
+def _unseen(anchor: Anchor, rows: float) -> float:
+    """Return a row's variance from outcomes that so many rows of TRAIN need not have shown."""
+    return _ADDED_ROWS / (rows + _ADDED_ROWS) * anchor.unseen
 
 
 def _noise(reading: str, j: int, train: TrainSums, live: WindowSums) -> float:
@@ -178,7 +188,9 @@ def _local(
         metric.name
     )
     # The window's own noise comes on top of the error of all of LIVE.
-    variance = _noise(name, j, train, window) / window.rows + _own(sampled, r, anchor, known)
+    rows = train.readings[name].effective_rows(j)
+    noise = _noise(name, j, train, window) + _unseen(anchor, rows)
+    variance = noise / window.rows + _own(sampled, r, anchor, known)
     return make_estimate(
         whole.value + moved,
         whole.standard_error**2 + variance,

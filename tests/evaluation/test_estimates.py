@@ -223,7 +223,7 @@ def test_shapes_that_do_not_fit():
 
 
 def test_labels_without_an_error_do_not_make_a_sure_estimate():
-    # 100 rows without an error: the upper end of the error rate, 0.036 by Clopper and Pearson, is within reach.
+    # 100 rows without an error: by Clopper and Pearson the rate may still be 0.036.
     n = 100
     certain = np.zeros((n, 2))
     certain[:, 1] = 1.0

@@ -133,7 +133,7 @@ def test_few_values_that_many_rows_share_are_no_tail(few):
 def test_copies_of_rows_leave_a_heavy_tail_as_heavy():
     log_w = -1.2 * np.log(np.random.default_rng(0).uniform(size=4000))
     three = np.repeat(log_w, 3)
-    # The tail of three times the rows has about 1.7 times the values: its shape varies by (1 + k) / sqrt(110).
+    # The tail of three times the rows has some 110 values: its shape varies by (1 + k) / sqrt(110).
     assert abs(pareto_k(three) - pareto_k(log_w)) < 4 * 2.2 / np.sqrt(110)
     smooth, _ = pareto_smooth(three)
     np.testing.assert_array_equal(smooth, three)

@@ -99,6 +99,7 @@ def test_every_word_reaches_the_audit(run):
     del options["progress"]
     assert options == {
         "label_noise": {"yes": 0.3, "no": 0.1},
+        "fail_on": (),
         "task": "regression",
         "categorical": ("k", "l"),
         "null": ("x",),
@@ -200,9 +201,8 @@ def test_wrong_conditions_are_all_told_before_any_work(run):
 
 def test_a_condition_on_a_metric_asks_for_it(run):
     run(*TABLES, "--metric", "accuracy", "--fail-on", "auc<0.5")
-    assert run.calls[0][1]["metrics"] == ("accuracy", "auc")
-    run(*TABLES, "--fail-on", "auc<0.5")
-    assert run.calls[1][1]["metrics"] is None
+    assert run.calls[0][1]["metrics"] == ("accuracy",)
+    assert run.calls[0][1]["fail_on"] == ("auc<0.5",)
 
 
 def test_gate_without_weights_and_predictions():

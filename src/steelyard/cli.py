@@ -186,8 +186,6 @@ def audit(
         conditions = _checked(fail_on or [], out, json_file, alpha)
         work = _work_of(out)
         metrics = list(metric or [])
-        if metrics:
-            metrics += [c.name for c in conditions if c.is_metric and c.name not in metrics]
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing import audit as run_audit
 
@@ -207,6 +205,7 @@ def audit(
                 positive=positive,
                 weighting=weighting,
                 label_noise=_noise(label_noise),
+                fail_on=tuple(fail_on or ()),
                 task=task,
                 categorical=tuple(categorical or ()),
                 null=tuple(null or ()),

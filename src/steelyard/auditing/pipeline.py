@@ -8,6 +8,7 @@ from typing import Any
 
 from steelyard._version import __version__
 from steelyard.auditing.data_faults import data_faults
+from steelyard.auditing.gate import Condition, check_conditions
 from steelyard.auditing.learn.alternatives import alternatives
 from steelyard.auditing.learn.anchors import chosen_metrics
 from steelyard.auditing.learn.attribution import change_parts
@@ -30,6 +31,7 @@ from steelyard.auditing.score import score_all
 from steelyard.auditing.sides import SAMPLE_ROWS, Sides, open_sides
 from steelyard.auditing.tables import ModelOutput, Sample, Tables
 from steelyard.evaluation import expected_outcome
+from steelyard.losses.metric_facts import MetricKind
 from steelyard.numerics.progress import Progress, silent
 
 
@@ -50,6 +52,7 @@ def audit(
     positive: Any = None,
     weighting: Any = "auto",
     label_noise: LabelNoise | None = None,
+    fail_on: str | Sequence[str] = (),
     task: str | None = None,
     categorical: str | Sequence[str] = (),
     null: str | Sequence[str] = (),
@@ -102,6 +105,9 @@ def audit(
     label_noise : float or mapping, optional
         The share of TRAIN's labels that is wrong, of all rows or ``{true class: share}``,
         if it is known: the advice then says whether to train on them as they are.
+    fail_on : str or sequence of str, optional
+        Conditions such as ``"auc<0.80"`` that :class:`~steelyard.auditing.gate.Gate` is to judge
+        afterwards: their metrics are computed, and one that cannot apply is refused before the work.
     task : {"classification", "regression"}, optional
         What the target is; told from its values by default.
     categorical : str or sequence of str
@@ -159,6 +165,7 @@ def audit(
     'covariate'
     """
     reference = as_reference(train)
+    conditions = [Condition.parse(text) for text in ([fail_on] if isinstance(fail_on, str) else fail_on)]
     question = ask(
         reference=reference,
         target=target,
@@ -168,7 +175,7 @@ def audit(
         labels=labels,
         time=time,
         every=every,
-        metrics=metrics,
+        metrics=_with_gated(metrics, conditions),
         alpha=alpha,
         exclude=exclude,
         positive=positive,
@@ -186,6 +193,8 @@ def audit(
 
     with run.step("read", "Reading the tables"), run.engine:
         sides, tables = _read(train, live, question, run, reference)
+        kind: MetricKind = "regression" if tables.classes is None else "classification"
+        check_conditions(conditions, kind=kind, labelled=labels is not None)
     with run.step("model", "Getting the model's output"):
         output = model_output(tables, model=model, random_state=seeds.model)
         tables = tables.with_findings(data_faults(tables, output, seed=seeds.faults))
@@ -235,6 +244,13 @@ def audit(
         },
         keep_alive=run.temporary,
     )
+
+
+def _with_gated(metrics: Sequence[str] | None, conditions: Sequence[Condition]) -> tuple[str, ...]:
+    """Return the metrics asked for, with those that conditions are on; without any, all are computed."""
+    if not metrics:
+        return ()
+    return tuple(dict.fromkeys([*metrics, *(c.name for c in conditions if c.is_metric)]))
 
 
 def _read(

@@ -22,9 +22,16 @@ from steelyard.evaluation.estimates import (
     plug_in,
     unseen_noise,
 )
+from steelyard.evaluation.few_labels import (
+    LabelledEstimate,
+    combine_with_labels,
+    label_plan,
+    prediction_powered,
+)
 from steelyard.evaluation.goodness_of_fit import GoodnessOfFit, nplm_statistic, nplm_test
 from steelyard.evaluation.grouping import group_features
 from steelyard.evaluation.metrics import METRICS, Metric, Outputs, get_metric, outcome_columns
+from steelyard.evaluation.moves import MoveSpread, move_spread
 from steelyard.evaluation.outcome import ExpectedOutcome, OutcomeModels, expected_outcome
 from steelyard.evaluation.responsive import TransferBounds, strategic_response, transfer_bounds
 from steelyard.evaluation.specification import (
@@ -45,9 +52,11 @@ __all__ = [
     "Estimate",
     "ExpectedOutcome",
     "GoodnessOfFit",
+    "LabelledEstimate",
     "Mechanism",
     "Metric",
     "MetricSums",
+    "MoveSpread",
     "OutcomeModels",
     "Outputs",
     "SpecificationTest",
@@ -56,6 +65,7 @@ __all__ = [
     "additive_excess_risk",
     "attribute_change",
     "chi_square_tilt",
+    "combine_with_labels",
     "confidence_based",
     "confidence_based_windows",
     "doubly_robust",
@@ -64,12 +74,15 @@ __all__ = [
     "get_metric",
     "group_features",
     "importance_weighted",
+    "label_plan",
     "maximum_likelihood",
+    "move_spread",
     "nplm_statistic",
     "nplm_test",
     "outcome_columns",
     "outcome_model_variance",
     "plug_in",
+    "prediction_powered",
     "recalibrate",
     "specification_test",
     "strategic_response",

@@ -48,6 +48,7 @@ RESULT = AuditResult(
         Performance("f1", 0.7, None, None, None, "none"),
     ),
     windows=(),
+    relation=None,
     attribution=None,
     prediction=None,
     advice=(),
@@ -87,7 +88,7 @@ TABLES = ("train.csv", "live.csv", "--target", "y")
 
 def test_every_word_reaches_the_audit(run):
     words = "--proba a --proba b --prediction c --model m --labels l --time t --every week --metric auc "
-    words += "--alpha 0.2 --exclude e f --positive yes --weighting rulsif --seed 7 --quiet "
+    words += "--environment g --alpha 0.2 --exclude e f --positive yes --weighting rulsif --seed 7 --quiet "
     words += "--label-noise yes=0.3 no=0.1 --task regression --categorical k l --null x --decimal , "
     words += "--sample 5000 --engine dask --scheduler tcp://here --resume --out deep/er"
     done = run(*TABLES, *words.split())
@@ -110,6 +111,7 @@ def test_every_word_reaches_the_audit(run):
         "labels": "l",
         "time": "t",
         "every": "week",
+        "environment": "g",
         "metrics": ("auc",),
         "alpha": 0.2,
         "exclude": ("e", "f"),

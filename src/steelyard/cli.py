@@ -125,6 +125,7 @@ _TASK_HELP = "What the target is (default: told from its values)."
 _CATEGORICAL_HELP = "Columns whose numbers are names of categories."
 _NULL_HELP = "Further words for a missing value, beside empty cells, NA and the like."
 _DECIMAL_HELP = "The sign before decimals in numbers written as text."
+_ENVIRONMENT_HELP = "Column of TRAIN that says which rows were made together: site, region, month."
 _FAIL_HELP = "Exit with 1 if it holds, such as 'auc<0.80'."
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the report.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.")]
@@ -145,6 +146,7 @@ def audit(
         str | None, _option("--labels", "FILE|COL", "LIVE's labels, if they have arrived.")
     ] = None,
     time_column: Annotated[str | None, _option("--time", "COL", "When each row of LIVE happened.")] = None,
+    environment: Annotated[str | None, _option("--environment", "COL", _ENVIRONMENT_HELP)] = None,
     every: Annotated[str | None, _option("--every", "day|week|month|N", "Estimate each such window.")] = None,
     metric: Annotated[
         list[str] | None, _option("--metric", "NAME", "Metrics (default: all that apply).")
@@ -199,6 +201,7 @@ def audit(
                 labels=labels,
                 time=time_column,
                 every=int(every) if every is not None and every.isdecimal() else every,
+                environment=environment,
                 metrics=tuple(metrics) or None,
                 alpha=alpha,
                 exclude=tuple(exclude or ()),

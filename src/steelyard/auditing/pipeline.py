@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from steelyard.auditing.gate import Condition, check_conditions
 from steelyard.auditing.learn.alternatives import alternatives
 from steelyard.auditing.learn.anchors import chosen_metrics
 from steelyard.auditing.learn.attribution import change_parts
+from steelyard.auditing.learn.backtest import backtest
+from steelyard.auditing.learn.environments import environment_faults, environments_of
 from steelyard.auditing.learn.label_noise import noise_advice, noise_rates
 from steelyard.auditing.learn.learnt import Sampled, gathered
 from steelyard.auditing.learn.model import model_output
@@ -26,6 +28,7 @@ from steelyard.auditing.reading.read import read_tables
 from steelyard.auditing.result import SCHEMA_VERSION, Advice, AuditResult
 from steelyard.auditing.say.advice import advise, needs_alternatives
 from steelyard.auditing.say.figures import Figures, figures
+from steelyard.auditing.say.relation import Moves, moves
 from steelyard.auditing.say.why import attribution_record
 from steelyard.auditing.score import score_all
 from steelyard.auditing.sides import SAMPLE_ROWS, Sides, open_sides
@@ -46,6 +49,7 @@ def audit(
     labels: Any = None,
     time: str | None = None,
     every: int | str | None = None,
+    environment: str | None = None,
     metrics: Sequence[str] | None = None,
     alpha: float = 0.1,
     exclude: str | Sequence[str] = (),
@@ -90,6 +94,12 @@ def audit(
     time, every : optional
         Column with the time of LIVE's rows, and the windows to estimate: a
         number of rows, ``"day"``, ``"week"`` or ``"month"``.
+        Where TRAIN has that column too, its stretches of time tell how far the
+        relation of target and columns moves.
+    environment : str, optional
+        Column of TRAIN that says which rows were made together, such as a site, a
+        region or a month: no feature. How well each is estimated from the others
+        tells how far the relation moves to an environment that TRAIN has not seen.
     metrics : sequence of str, optional
         Of accuracy, auc, f1, log_loss, brier, mae, rmse, r2; the first leads.
     alpha : float
@@ -175,6 +185,7 @@ def audit(
         labels=labels,
         time=time,
         every=every,
+        environment=environment,
         metrics=_with_gated(metrics, conditions),
         alpha=alpha,
         exclude=exclude,
@@ -213,8 +224,10 @@ def audit(
     with run.step("score", "Scoring all rows") as done, run.engine:
         sampled = gathered(rows, shift, weighed, metrics_asked, calibrated)
         sums = score_all(sides, sampled, question, run, done=done)
+    with run.step("relation", "Seeing how the relation moved within TRAIN") as done:
+        moved = _moves(sampled, question, seeds.relation, done)
     with run.step("estimate", "Estimating performance on LIVE"):
-        said = figures(sampled, *sums, sides)
+        said = figures(sampled, *sums, sides, moved)
     with run.step("attribute", "Attributing the change"):
         leading = said.performance[0]
         parts = change_parts(sampled, leading.metric, seed=seeds.attribute) if said.weights.trusted else ()
@@ -231,6 +244,7 @@ def audit(
         weights=said.weights,
         performance=said.performance,
         windows=said.windows,
+        relation=said.relation,
         attribution=attribution,
         prediction=said.prediction,
         advice=advice,
@@ -258,7 +272,9 @@ def _read(
 ) -> tuple[Sides, Tables]:
     """Open both sides, and read the rows of either that models are fitted on."""
     faults: list[str] = []
+    environment = () if question.environment is None else (question.environment,)
     sides = open_sides(train, live, question, run, reference=reference, faults=faults)
+    faults += environment_faults(question, sides.train.frame.columns)
     tables = read_tables(
         sides.train.frame,
         sides.live.frame,
@@ -267,13 +283,31 @@ def _read(
         prediction=question.prediction,
         labels=sides.sample_labels,
         time=question.time,
-        exclude=question.exclude,
+        exclude=(*question.exclude, *environment),
         positive=question.positive,
         columns=() if reference is None else reference.columns,
         dialect=question.dialect,
         faults=faults,
     )
     return sides, tables
+
+
+def _moves(sampled: Sampled, question: Question, seed: int, done: Callable[[float], None]) -> Moves:
+    """Return how far the relation may have moved, by TRAIN's own environments where there are any."""
+    tables = sampled.sample.tables
+    environments = environments_of(question, tables, seed=seed)
+    if environments is None:
+        return moves(None, ())
+    tested = backtest(
+        tables,
+        sampled.sample.model,
+        environments,
+        [anchor.metric for anchor in sampled.anchors[0]],
+        learner=sampled.shift.study.leading(),
+        seed=seed,
+        done=done,
+    )
+    return moves(environments, tested)
 
 
 def expect(tables: Tables, output: ModelOutput, seed: int, *, live_rows: Any) -> Sample:

@@ -39,6 +39,7 @@ class Seeds(NamedTuple):
     sample: int
     deal: int
     faults: int
+    relation: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Question:
     labels: Any = None
     time: str | None = None
     every: int | str | None = None
+    environment: str | None = None
     metrics: tuple[str, ...] = ()
     alpha: float = 0.1
     exclude: tuple[str, ...] = ()

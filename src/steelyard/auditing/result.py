@@ -24,6 +24,7 @@ ShiftKind = Literal["none", "covariate", "label", "both", "concept", "cannot tel
 Severity = Literal["info", "warning", "error"]
 Step = Literal["read", "model", "shift", "weigh", "estimate", "certify", "score"]
 Trust = Literal["not used", "yes", "with care", "no"]
+RelationSource = Literal["environments", "time", "record"]
 ReadingName = Literal["none", "columns", "classes", "classes and columns", "target"]
 AdviceKind = Literal[
     "label",
@@ -145,7 +146,12 @@ class WeightReport:
 
 @dataclass(frozen=True)
 class Performance:
-    """One metric: carried over, estimated on LIVE with a 95% interval, and measured if labels came."""
+    """One metric: carried over, estimated on LIVE with a 95% interval, and measured if labels came.
+
+    ``low`` and ``high`` hold if the relation of target and columns does; ``drift_low``
+    and ``drift_high`` allow for it to move, as ``relation`` says. ``worth_labels``
+    is how many labels drawn at random would make an interval as narrow as the latter.
+    """
 
     metric: str
     naive: float | None
@@ -154,6 +160,9 @@ class Performance:
     high: float | None
     method: str
     live_actual: float | None = None
+    drift_low: float | None = None
+    drift_high: float | None = None
+    worth_labels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,38 @@ class Window:
     end: str
     rows: int
     performance: tuple[Performance, ...]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """One metric in one part of TRAIN, estimated from the others without its labels, and as it was."""
+
+    environment: str
+    metric: str
+    estimator: str
+    rows: int
+    naive: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    actual: float | None
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How far the relation of target and columns may have moved, and what says so.
+
+    ``source`` is what it rests on: parts of TRAIN ("environments", "time"), or, where
+    none were named, how relations moved elsewhere ("record"). ``spread`` is the usual
+    move of each metric, a standard deviation in its units; ``environments`` are
+    those that were tested, each in ``backtest``.
+    """
+
+    source: RelationSource
+    column: str | None
+    spread: Mapping[str, float]
+    environments: tuple[str, ...]
+    backtest: tuple[Backtest, ...]
 
 
 @dataclass(frozen=True)
@@ -233,6 +274,7 @@ class AuditResult:
     weights: WeightReport | None
     performance: tuple[Performance, ...]
     windows: tuple[Window, ...]
+    relation: Relation | None
     attribution: Attribution | None
     prediction: Prediction | None
     advice: tuple[Advice, ...]

@@ -111,6 +111,8 @@ TRUST: Mapping[str, str] = {"not used": "None were used", "yes": "Yes", "with ca
 """Answers to whether the weights can be trusted."""
 
 FINDINGS: Mapping[str, str] = {
+    "backtest-inconclusive": "TRAIN's environments could not be estimated from each other",
+    "backtest-may-know-train": "the backtest may use an output that has seen TRAIN",
     "category-spelling": "a category is spelled differently in LIVE",
     "concept-shift": "labels show that the relation of target and columns changed",
     "constant-column": "a column has one value in TRAIN",
@@ -146,6 +148,8 @@ FINDINGS: Mapping[str, str] = {
     "shift-kind": "what kind of shift fits the tables",
     "sign-flip": "a column's sign was flipped",
     "task": "how the target was read",
+    "time-beyond": "LIVE lies farther from TRAIN in time than any stretch that was tested",
+    "time-order": "LIVE does not simply come after TRAIN",
     "type-change": "a column is of two types",
     "unbounded-predictions": "prediction intervals without an end, or sets of every class",
     "unit-change": "a column is in another unit",

@@ -286,6 +286,13 @@ class DomainStudy:
             self._rest()
         return self._chosen[key]
 
+    def leading(self) -> str:
+        """Return the candidate that has the largest share in the best log ratio, if that was asked for."""
+        chosen = next(iter(self._chosen.values()), None)
+        if chosen is None or not chosen.shares:
+            return "additive"
+        return max(chosen.shares, key=lambda name: chosen.shares[name])
+
     def _names(self, candidates: Sequence[str] | None) -> list[str]:
         if candidates is None:
             few = min(self._counted, len(self.X_target)) < _FEW_ROWS

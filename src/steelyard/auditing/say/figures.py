@@ -10,13 +10,21 @@ from steelyard.auditing.result import (
     Finding,
     Performance,
     Prediction,
+    Relation,
     Shift,
     WeightReport,
     Window,
 )
 from steelyard.auditing.say.columns import described
 from steelyard.auditing.say.coverage import prediction_record, unbounded_finding
-from steelyard.auditing.say.performance import estimates, performance_rows, window_rows, withheld_finding
+from steelyard.auditing.say.performance import (
+    estimates,
+    performance_rows,
+    residual_units,
+    window_rows,
+    withheld_finding,
+)
+from steelyard.auditing.say.relation import Moves, relation_findings, relation_record
 from steelyard.auditing.say.shift import shift_record
 from steelyard.auditing.say.weights import weight_findings, weight_report
 from steelyard.auditing.sides import Sides
@@ -33,6 +41,7 @@ class Figures:
     shift: Shift
     performance: tuple[Performance, ...]
     windows: tuple[Window, ...]
+    relation: Relation
     prediction: Prediction
     findings: tuple[Finding, ...]
 
@@ -47,21 +56,23 @@ class Figures:
         return next((f.text for f in self.findings if f.declines), "")
 
 
-def figures(sampled: Sampled, train: TrainSums, live: LiveSums, sides: Sides) -> Figures:
+def figures(sampled: Sampled, train: TrainSums, live: LiveSums, sides: Sides, moved: Moves) -> Figures:
     """Say what the sums show; whether the weights can be trusted is decided first, and once."""
     notes, of_columns = described(sampled.sample.tables, train, live, sides)
     weights = weight_report(sampled, train, live)
     trusted = weights.trusted
     shift, of_shift = shift_record(sampled, weights)
     found = estimates(sampled, train, live)
-    performance = performance_rows(sampled, found, shift.kind, trusted, train, live)
+    units = residual_units(sampled, train)
+    performance = performance_rows(sampled, found, shift.kind, trusted, train, live, moved, units)
     return Figures(
         rows={"train": train.counts.labelled, "live": live.rows},
         notes=notes,
         weights=weights,
         shift=shift,
         performance=performance,
-        windows=window_rows(sampled, found, performance, trusted, train, live, sides.cutter),
+        windows=window_rows(sampled, found, performance, trusted, train, live, sides.cutter, moved, units),
+        relation=relation_record(moved, units),
         prediction=prediction_record(sampled, trusted, live),
         findings=(
             *of_columns,
@@ -70,6 +81,7 @@ def figures(sampled: Sampled, train: TrainSums, live: LiveSums, sides: Sides) ->
             *of_shift,
             *weight_findings(weights, sampled, train),
             *withheld_finding(trusted),
+            *relation_findings(moved, deployed=not sampled.sample.model.made_here),
             *unbounded_finding(sampled.calibrated.coverage.alpha, live),
         ),
     )

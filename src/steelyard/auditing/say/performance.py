@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -13,6 +13,7 @@ from steelyard.auditing.learn.anchors import Anchor
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.parts.windows import Cutter
 from steelyard.auditing.result import Finding, Performance, Window
+from steelyard.auditing.say.relation import Moves, drifted
 from steelyard.auditing.sums import LiveSums, TrainSums, WindowSums
 from steelyard.evaluation import Estimate, outcome_model_variance
 from steelyard.evaluation.estimates import corrected_estimate, make_estimate
@@ -102,10 +103,12 @@ def performance_rows(
     trusted: bool,
     train: TrainSums,
     live: LiveSums,
+    moved: Moves,
+    units: Mapping[str, float],
 ) -> tuple[Performance, ...]:
     """Return the table of metrics; without trust in the weights no estimate is given."""
     basis = _basis(sampled, kind)
-    return tuple(
+    rows = (
         Performance(
             metric=e.metric,
             naive=train.naive.value(e.metric),
@@ -117,6 +120,16 @@ def performance_rows(
         )
         for e in found
     )
+    return tuple(drifted(r, e.reported.standard_error, units[e.metric], moved) for r, e in zip(rows, found))
+
+
+def residual_units(sampled: Sampled, train: TrainSums) -> dict[str, float]:
+    """Return by metric the standard deviation of a row's residual effect under the leading reading."""
+    residuals = train.readings[sampled.readings[0].reading.name]
+    return {
+        a.metric.name: float(np.sqrt(residuals.mean_square(j) + _unseen(a, residuals.effective_rows(j))))
+        for j, a in enumerate(sampled.anchors[0])
+    }
 
 
 def withheld_finding(trusted: bool) -> tuple[Finding, ...]:
@@ -135,6 +148,8 @@ def window_rows(
     train: TrainSums,
     live: LiveSums,
     cutter: Cutter | None,
+    moved: Moves,
+    units: Mapping[str, float],
 ) -> tuple[Window, ...]:
     """Estimate each window: expected outcomes there, moved by LIVE's overall correction.
 
@@ -158,15 +173,17 @@ def window_rows(
             )
             local = reduce(_spanning, each)
             shown = trusted and bool(np.isfinite(local.value))
-            performance.append(
-                replace(
-                    row,
-                    live_estimate=local.value if shown else None,
-                    low=local.low if shown else None,
-                    high=local.high if shown else None,
-                    live_actual=None if sums.actual is None else sums.actual.value(row.metric),
-                )
+            there = replace(
+                row,
+                live_estimate=local.value if shown else None,
+                low=local.low if shown else None,
+                high=local.high if shown else None,
+                live_actual=None if sums.actual is None else sums.actual.value(row.metric),
+                drift_low=None,
+                drift_high=None,
+                worth_labels=None,
             )
+            performance.append(drifted(there, local.standard_error, units[row.metric], moved))
         out.append(Window(*cutter.name(key), sums.rows, tuple(performance)))
     return tuple(out)
 

@@ -272,8 +272,9 @@ def _read(
 ) -> tuple[Sides, Tables]:
     """Open both sides, and read the rows of either that models are fitted on."""
     faults: list[str] = []
-    environment = () if question.environment is None else (question.environment,)
     sides = open_sides(train, live, question, run, reference=reference, faults=faults)
+    # One that is not there is told once.
+    environment = [name for name in sides.train.frame.columns if name == question.environment]
     faults += environment_faults(question, sides.train.frame.columns)
     tables = read_tables(
         sides.train.frame,

@@ -168,9 +168,8 @@ def _exchange(staging: Path, directory: Path) -> None:
         for name in FILES:
             if (coming / name).exists():
                 (coming / name).replace(directory / name)
-    except BaseException:
+    finally:
         _mend(staging, directory)
-        raise
 
 
 def mend_report(directory: Path) -> None:
@@ -194,14 +193,21 @@ def mend_report(directory: Path) -> None:
 
 
 def _mend(staging: Path, directory: Path) -> None:
-    """Put the old files back, unless the last of the new ones is in place."""
-    old, coming = staging / "old", staging / "coming"
+    """Put the old files back, unless the last of the new ones is in place.
+
+    Killed in turn, it goes on where it was: each step leaves a state that the next run tells rightly.
+    """
+    old, coming, gone = staging / "old", staging / "coming", staging / "gone"
     if coming.is_dir():
         if not (coming / FILES[-1]).exists():
+            if old.is_dir():
+                old.replace(gone)  # all is done; what is cleared up next must not look like less
             return
         for name in FILES:
-            if not (coming / name).exists() and written_here(directory / name):
+            waits = os.path.lexists(coming / name) or os.path.lexists(old / name)
+            if not waits and written_here(directory / name):
                 (directory / name).unlink()
+        coming.replace(gone)
     for name in FILES:
         # What somebody has put there since is left alone.
         free = not os.path.lexists(directory / name) or written_here(directory / name)
@@ -253,8 +259,7 @@ def whole_file(path: Path, text: str) -> Iterator[None]:
     content = (text + "\n").encode()
     if descriptor(path) is not None or (path.exists() and not path.is_file()):
         yield
-        with _opened(path) as file:
-            file.write(content)
+        _pour(path, content)
         return
     place = path.resolve()
     with scratch(place.parent, place.name) as staging:
@@ -270,11 +275,13 @@ def descriptor(path: Path) -> int | None:
     return int(found[1]) if found else _STREAMS.get(name)
 
 
-def _opened(path: Path) -> Any:
-    """Open a device, a pipe or an open file to be written to as it stands: nothing is made or cut short."""
+def _pour(path: Path, content: bytes) -> None:
+    """Write to a device, a pipe or an open file as it stands: nothing is made or cut short."""
     number = descriptor(path)
     try:
         # By its number, what is written follows what was: opened anew, a file would be written over.
-        return os.fdopen(os.dup(number) if number is not None else os.open(path, os.O_WRONLY), "wb")
+        handle = os.dup(number) if number is not None else os.open(path, os.O_WRONLY)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -167,7 +167,7 @@ def claim(directory: Path) -> None:
         fault = unsafe(directory)
         if fault:
             raise InputError(
-                f"'{directory}', where the audit leaves its rows, {fault}; remove it, or name another place "
+                f"'{directory}' {fault}, where the audit leaves its rows; move it, or name another place "
                 "for this audit (--out)"
             )
         directory.chmod(0o700)

@@ -133,7 +133,7 @@ def profile(
                 if cells > MOST_CELLS:
                     faults.append(
                         f"a sample of {min(sample, source.rows):,} rows would hold {cells:,} values, more "
-                        f"than the {MOST_CELLS:,} that a profile may; keep fewer (--sample), or exclude columns"
+                        f"than the {MOST_CELLS:,} that a profile may; keep fewer (--sample) or exclude some"
                     )
             if source is None or faults:
                 raise InputError(faults)

@@ -368,7 +368,7 @@ def _work_of(out: Path) -> Path:
 
 def _clear(work: Path, *, unless_begun: bool = False) -> None:
     """Remove what an audit has left to go on from, or only if that is nothing yet."""
-    if work.is_dir():
+    if os.path.isdir(work):  # which no name is too long for
         from steelyard.auditing.parts.spool import begun, remove
 
         if not (unless_begun and begun(work)):
@@ -464,7 +464,7 @@ def _further(resumable: Path | None) -> str:
     if resumable is None:
         return ""
     _clear(resumable, unless_begun=True)
-    kept = resumable.is_dir()
+    kept = os.path.isdir(resumable)
     return f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
 
 

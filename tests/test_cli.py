@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -122,6 +123,7 @@ def test_every_word_reaches_the_audit(run):
         "engine": "dask",
         "scheduler": "tcp://here",
         "resume": True,
+        "values": True,
         "work": Path("deep/er.partial"),
     }
 
@@ -234,10 +236,22 @@ def test_interrupt(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unexpected_errors_are_not_hidden(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(steelyard.auditing, "audit", lambda *a, **k: 1 / 0, raising=False)
-    assert isinstance(command_line("audit", *TABLES).exception, ZeroDivisionError)
+def test_an_unexpected_error_is_one_line_and_no_condition(run, monkeypatch):
+    """1 means that a condition holds and nothing else; the traceback is there for who asks for it."""
+    for error, said in (
+        (ZeroDivisionError("division\nby zero"), "internal error: ZeroDivisionError: division by zero; "),
+        (MemoryError(), "out of memory; "),
+        (RecursionError(), "internal error: RecursionError; "),
+    ):
+        done = run(*TABLES, result=error)
+        assert done.exit_code == 2
+        assert done.stdout == ""
+        if not isinstance(error, MemoryError):
+            assert "in cli.py, line" in done.stderr
+        assert re.sub(r" in \w+\.py, line \d+", "", done.stderr).startswith(f"steelyard: {said}")
+        assert done.stderr.count("\n") == 1
+    monkeypatch.setenv("STEELYARD_TRACEBACK", "1")
+    assert "Traceback" in run(*TABLES, result=ZeroDivisionError()).stderr
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,8 +35,11 @@ if TYPE_CHECKING:
 
 FINE, CONDITION_MET, WRONG_INPUT, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 130
 _PROFILE = ".steelyard"
+_UNBROKEN = 10_000
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_TRACEBACK = "STEELYARD_TRACEBACK"
 _REPEATABLE = ("--proba", "--metric", "--exclude", "--fail-on", "--label-noise", "--categorical", "--null")
-_FLAGS = ("--quiet", "-q", "--help", "-h", "--resume")
+_FLAGS = ("--quiet", "-q", "--help", "-h", "--resume", "--no-values")
 
 app = typer.Typer(
     name="steelyard",
@@ -126,6 +132,7 @@ _CATEGORICAL_HELP = "Columns whose numbers are names of categories."
 _NULL_HELP = "Further words for a missing value, beside empty cells, NA and the like."
 _DECIMAL_HELP = "The sign before decimals in numbers written as text."
 _ENVIRONMENT_HELP = "Column of TRAIN that says which rows were made together: site, region, month."
+_NO_VALUES_HELP = "Quote no value of the tables in report, JSON and terminal (docs: What is quoted)."
 _FAIL_HELP = "Exit with 1 if it holds, such as 'auc<0.80'."
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the report.")]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same answer.")]
@@ -173,21 +180,24 @@ def audit(
     out: _Out = Path("steelyard-report"),
     json_out: Annotated[str | None, _option("--json", "FILE|-", _JSON_HELP)] = None,
     fail_on: Annotated[list[str] | None, _option("--fail-on", "CONDITION", _FAIL_HELP)] = None,
+    no_values: Annotated[bool, typer.Option("--no-values", help=_NO_VALUES_HELP)] = False,
     seed: _Seed = 0,
     quiet: _Quiet = False,
 ) -> None:
     """Say whether LIVE differs from TRAIN, how well the model does there, why, and what to do.
 
-    Exit codes: 0 fine, 1 a --fail-on condition holds, 2 wrong usage or input, 3 inconclusive.
+    Exit codes: 0 fine, 1 a --fail-on condition holds, 2 wrong usage or input, 3 inconclusive, 130 stopped.
     """
     if target is None and Path(train).suffix.lower() != _PROFILE:
         raise typer.BadParameter("name the column of TRAIN to predict.", param_hint="'--target'")
     errors = _console(stderr=True)
-    with _faults_said(errors, resumable=_work_of(out)):
-        json_file = None if json_out is None or json_out == "-" else Path(json_out)
-        conditions = _checked(fail_on or [], out, json_file, alpha)
-        work = _work_of(out)
-        metrics = list(metric or [])
+    work = _work_of(out)
+    with _faults_said(errors, resumable=work) as written:
+        to_stdout = json_out in _STDOUT
+        json_file = None if json_out is None or to_stdout else Path(json_out)
+        inputs = {"TRAIN": train, "LIVE": live, "--labels": labels, "--model": model}
+        conditions = _checked(fail_on or [], out, json_file, alpha, inputs=inputs, work=work, every=every)
+
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing import audit as run_audit
 
@@ -200,9 +210,9 @@ def audit(
                 model=model,
                 labels=labels,
                 time=time_column,
-                every=int(every) if every is not None and every.isdecimal() else every,
                 environment=environment,
-                metrics=tuple(metrics) or None,
+                every=_every(every),
+                metrics=tuple(metric or ()) or None,
                 alpha=alpha,
                 exclude=tuple(exclude or ()),
                 positive=positive,
@@ -213,6 +223,7 @@ def audit(
                 categorical=tuple(categorical or ()),
                 null=tuple(null or ()),
                 decimal=decimal,
+                values=not no_values,
                 seed=seed,
                 sample=sample,
                 engine=engine,
@@ -221,11 +232,12 @@ def audit(
                 resume=resume,
                 progress=progress,
             )
-        answers = errors if json_out == "-" else _console()
-        _write_all(result, out, json_file, answers, quiet=quiet)
+        answers = errors if to_stdout else _console()
+        _write_all(result, out, json_file, answers, written, quiet=quiet)
         _clear(work)
-        if json_out == "-":
-            typer.echo(_json(result))
+        if to_stdout:
+            with _reader_may_go():
+                typer.echo(_json(result))
         code = _judged(conditions, result, errors)
     raise typer.Exit(code)
 
@@ -256,12 +268,13 @@ def profile(
     The file holds rows of TRAIN: see what it keeps before you hand it on (docs: The reference profile).
     """
     errors = _console(stderr=True)
-    with _faults_said(errors, made="profile", places="-o"):
+    with _faults_said(errors, made="profile", places="-o") as written:
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing.profiles.make import profile as make_profile
             from steelyard.auditing.profiles.reference import reference_faults
+            from steelyard.reporting.places import input_faults
 
-            faults = reference_faults(out)
+            faults = reference_faults(out) or input_faults([("-o", out)], {"TRAIN": train})
             if faults:
                 raise InputError(faults)
             reference = make_profile(
@@ -276,15 +289,18 @@ def profile(
                 progress=progress,
             )
             reference.save(out)
+            written.append(f"'{out}'")
         if not quiet:
-            _console().print(_profile_summary(reference, out), markup=False, soft_wrap=True)
+            with _reader_may_go():
+                for line in _profile_summary(reference, out):
+                    _console().print(_clean(line), markup=False, soft_wrap=True)
 
 
 @app.command()
 def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = False) -> None:
     """Audit the census extract that ships with steelyard, then score the estimates on the labels."""
     errors = _console(stderr=True)
-    with _faults_said(errors):
+    with _faults_said(errors) as written:
         _checked([], out, None, 0.1)
         with _TerminalProgress(errors, quiet=quiet) as progress:
             from steelyard.auditing import audit as run_audit
@@ -296,7 +312,7 @@ def demo(out: _Out = Path("steelyard-report"), seed: _Seed = 0, quiet: _Quiet = 
             question: dict[str, Any] = {"target": "employed", "proba": ("score",)}
             result = run_audit(train, live, **question, seed=seed, progress=progress)
         answers = _console()
-        _write_all(result, out, None, answers, quiet=quiet)
+        _write_all(result, out, None, answers, written, quiet=quiet)
         tables = read_tables(train, live, **question, labels=labels)
         if not quiet:
             answers.print("\nLIVE's labels, which the audit did not see, are now revealed:")
@@ -331,16 +347,18 @@ def methods(
         table.add_column(name, no_wrap=name == "Method")
     for m in found:
         table.add_row(m.name, m.room, ", ".join(map(str, m.ids)), m.summary)
-    console.print(table)
+    with _reader_may_go():
+        console.print(table)
 
 
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    # Piped output is read by programs or in a log: no reason to break its lines at 80.
-    width = None if stream.isatty() else 120
-    return Console(stderr=stderr, width=width, highlight=False)
+    asked = os.environ.get("COLUMNS", "")
+    known = stream.isatty() or (asked.isdecimal() and int(asked) > 0)
+    # Piped output is read by programs or in a log: its lines are broken only where somebody says so.
+    return Console(stderr=stderr, width=None if known else _UNBROKEN, highlight=False)
 
 
 def _work_of(out: Path) -> Path:
@@ -352,7 +370,7 @@ def _work_of(out: Path) -> Path:
 
 def _clear(work: Path, *, unless_begun: bool = False) -> None:
     """Remove what an audit has left to go on from, or only if that is nothing yet."""
-    if work.is_dir():
+    if os.path.isdir(work):  # which no name is too long for
         from steelyard.auditing.parts.spool import begun, remove
 
         if not (unless_begun and begun(work)):
@@ -366,16 +384,18 @@ def _faults_said(
     resumable: Path | None = None,
     made: str = "report",
     places: str = "--out, --json",
-) -> Iterator[None]:
-    """Turn every expected failure into one line a fault and the right exit code.
+) -> Iterator[list[str]]:
+    """Turn every failure into one line a fault and the right exit code.
 
     ``made`` is what the command was to write, ``places`` the options that say where.
+    What was written is to be appended to the list that it gives.
     """
+    written: list[str] = []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stopped_as_interrupted():
             # What a warning would say stands in the findings.
             warnings.simplefilter("ignore")
-            yield
+            yield written
     except InputError as error:
         if resumable is not None:
             _clear(resumable, unless_begun=True)
@@ -387,17 +407,58 @@ def _faults_said(
     except SteelyardError as error:
         _say(errors, (str(error),))
         raise typer.Exit(WRONG_INPUT) from None
-    except BrokenPipeError:
-        # Whoever read the output has gone; there is nobody left to tell.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FINE) from None
     except OSError as error:
         _say(errors, (_system_fault(error, places) + _further(resumable),))
         raise typer.Exit(WRONG_INPUT) from None
+    except MemoryError:
+        _say(errors, (f"out of memory; give fewer rows (--sample), or free some{_further(resumable)}",))
+        raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        _say(errors, (f"interrupted; no {made} was written{_further(resumable)}",))
+        what = f"{' and '.join(written)} had been written" if written else f"no {made} was written"
+        _say(errors, (f"interrupted; {what}{_further(resumable)}",))
         raise typer.Exit(INTERRUPTED) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        _say(errors, (_own_fault(error) + _further(resumable),))
+        raise typer.Exit(WRONG_INPUT) from None
+
+
+@contextmanager
+def _stopped_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the work as Ctrl-C does; what heard them before hears them afterwards."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what hears a signal
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        # Further ones would only break off the clearing up.
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    try:
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows knows no SIGHUP
+            # What was started with nohup is not to hear it.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for a handler that was not set from Python, and cannot be set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """Print, and go on where whoever read the output has gone: there is nobody left to tell."""
+    try:
+        yield
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _further(resumable: Path | None) -> str:
@@ -405,13 +466,36 @@ def _further(resumable: Path | None) -> str:
     if resumable is None:
         return ""
     _clear(resumable, unless_begun=True)
-    kept = resumable.is_dir()
+    kept = os.path.isdir(resumable)
     return f"; what is done lies in '{resumable}': add --resume to go on" if kept else ""
 
 
 def _say(errors: Console, faults: Sequence[str]) -> None:
-    for fault in faults:
-        errors.print(f"steelyard: {' '.join(fault.split())}", markup=False, soft_wrap=True)
+    # Where errors cannot be written either, the exit code is all there is.
+    with suppress(OSError, ValueError):
+        for fault in faults:
+            errors.print(f"steelyard: {_clean(' '.join(fault.split()))}", markup=False, soft_wrap=True)
+
+
+def _clean(text: str) -> str:
+    """Make text that may hold names and values of tables safe for a terminal."""
+    from steelyard.reporting.words import short
+
+    return short(text, _UNBROKEN)
+
+
+def _own_fault(error: Exception) -> str:
+    """Say in one line that steelyard is at fault, and where; the traceback only if it is asked for."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    steps = traceback.extract_tb(error.__traceback__)
+    own = [step for step in steps if f"{os.sep}steelyard{os.sep}" in step.filename]
+    where = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return (
+        f"internal error{where}: {told[:500]}; this is a fault of steelyard {__version__}, please report it "
+        f"({_TRACEBACK}=1 shows the traceback)"
+    )
 
 
 def _system_fault(error: OSError, places: str) -> str:
@@ -419,7 +503,16 @@ def _system_fault(error: OSError, places: str) -> str:
     return f"cannot write {where}: {error.strerror or error}; free space or choose another place ({places})"
 
 
-def _profile_summary(reference: Reference, path: Path) -> str:
+def _every(text: str | None) -> int | str | None:
+    """Read ``day`` as it is, and ``500`` as a number of rows."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < _MOST_DIGITS else text
+
+
+# More rows than any table has; a number beyond that is a slip of the keyboard, or worse.
+_MOST_DIGITS = 16
+
+
+def _profile_summary(reference: Reference, path: Path) -> list[str]:
     """Say what a profile holds, in a few lines."""
     kept = reference.sample.height
     rows = f"{reference.rows:,} rows, " + (
@@ -431,13 +524,12 @@ def _profile_summary(reference: Reference, path: Path) -> str:
     columns = [f"{features} features", f"target '{reference.target}'"]
     columns += [f"output '{name}'" for name in reference.outputs]
     withheld = [f"'{column.name}' ({', '.join(column.issues)})" for column in reference.withheld]
-    lines = [
+    return [
         f"Profile: {path} ({path.stat().st_size / 1e6:.1f} MB)",
         f"Rows:    {rows}" + (f"; {left_over:,} more without a known target" if left_over else ""),
         f"Columns: {', '.join(columns)}",
         *([f"No value kept of: {', '.join(withheld)}"] if withheld else []),
     ]
-    return "\n".join(lines)
 
 
 def _noise(given: Sequence[str] | None) -> float | dict[str, float] | None:
@@ -455,7 +547,16 @@ def _noise(given: Sequence[str] | None) -> float | dict[str, float] | None:
         ) from None
 
 
-def _checked(fail_on: Sequence[str], out: Path, json_file: Path | None, alpha: float) -> list[Condition]:
+def _checked(
+    fail_on: Sequence[str],
+    out: Path,
+    json_file: Path | None,
+    alpha: float,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    work: Path | None = None,
+    every: str | None = None,
+) -> list[Condition]:
     """See before any work that the conditions can be read and the output written."""
     from steelyard.auditing.gate import Condition
     from steelyard.reporting import place_faults
@@ -469,7 +570,9 @@ def _checked(fail_on: Sequence[str], out: Path, json_file: Path | None, alpha: f
             faults += error.faults
     if not 0 < alpha < 1:
         faults.append(f"--alpha {alpha:g} is not between 0 and 1; 0.1 gives intervals for 90% of rows")
-    faults += place_faults(out, json_file)
+    if every is not None and every.isdecimal() and len(every) >= _MOST_DIGITS:
+        faults.append(f"--every {every[:20]} is more rows than a table has; give day, week, month or fewer")
+    faults += place_faults(out, json_file, inputs=inputs, work=work)
     if faults:
         raise InputError(faults)
     return conditions
@@ -480,7 +583,13 @@ def _json(result: AuditResult) -> str:
 
 
 def _write_all(
-    result: AuditResult, out: Path, json_file: Path | None, answers: Console, *, quiet: bool
+    result: AuditResult,
+    out: Path,
+    json_file: Path | None,
+    answers: Console,
+    written: list[str],
+    *,
+    quiet: bool,
 ) -> None:
     """Write the report and the JSON, whole or not at all, and print the answer even if that fails."""
     from steelyard.reporting import summary, whole_file
@@ -488,13 +597,15 @@ def _write_all(
     try:
         with whole_file(json_file, _json(result)) if json_file is not None else nullcontext():
             where = result.save(out)
-    except OSError:
+            written.append(f"'{where}'")
+    except (OSError, InputError):
         if not quiet:
             answers.print(summary(result.to_dict()))
         raise
     if not quiet:
-        answers.print(summary(result.to_dict()))
-        answers.print(f"\nReport: {where / 'report.html'}", markup=False, soft_wrap=True)
+        with _reader_may_go():
+            answers.print(summary(result.to_dict()))
+            answers.print(f"\nReport: {_clean(str(where / 'report.html'))}", markup=False, soft_wrap=True)
 
 
 def _judged(conditions: list[Condition], result: AuditResult, errors: Console) -> int:
@@ -555,15 +666,48 @@ class _TerminalProgress:
         if live is None:
             yield lambda share: None
             return
-        task = live.add_task(name, total=1, share="")
+        task = live.add_task(_clean(name), total=1, share="")
         yield lambda share: live.update(task, completed=min(share, 0.999), share=f"{share:.0%}")
         live.update(task, completed=1, share="")
 
 
 def main() -> None:
     """Run the command line; the entry point of ``steelyard``."""
-    for stream in (sys.stdout, sys.stderr):
-        # A log in ASCII gets question marks instead of an error.
-        if hasattr(stream, "reconfigure"):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            # A log in ASCII gets question marks instead of an error.
             stream.reconfigure(errors="replace")
-    app()
+    # What a command does not catch itself: its words are printed before it begins.
+    with _standard_streams():
+        app()
+
+
+@contextmanager
+def _standard_streams() -> Iterator[None]:
+    """Let output that cannot be written end as any other wrong place does, never with a traceback."""
+    try:
+        yield
+        sys.stdout.flush()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # which typer ends with 1, and 1 is a condition
+            raise SystemExit(FINE) from None
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _unwritable(error)
+        raise end from None
+    except OSError as error:
+        _unwritable(error)
+
+
+def _unwritable(error: OSError) -> None:
+    """End where standard output is gone or full; what it still holds is let go."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return
+    _say(_console(stderr=True), (f"cannot write the output: {error.strerror or error}; free space",))
+    raise SystemExit(WRONG_INPUT) from None

@@ -523,7 +523,7 @@ def test_a_member_that_lies_about_its_size_is_refused(saved, tmp_path):
 
 def test_a_sample_without_a_column_is_refused(saved, tmp_path):
     buffer = BytesIO()
-    load_reference(saved).sample.drop("x").write_parquet(buffer)
+    load_reference(saved).sample.drop("x").write_parquet(buffer, compression="uncompressed")
     path = resealed(saved, tmp_path / "made.steelyard", sample__parquet=buffer.getvalue())
     refused(path, "not the table that the manifest describes")
 

@@ -15,7 +15,11 @@ from tests.auditing.example_audit import VARIANTS, binary, inconclusive, labels_
 
 def _shown(result: AuditResult, *, width: int = 80, colour: bool = False) -> str:
     console = Console(
-        width=width, file=io.StringIO(), no_color=not colour, force_terminal=colour, legacy_windows=False
+        width=width,
+        file=io.StringIO(),
+        color_system="standard" if colour else None,
+        force_terminal=True,
+        legacy_windows=False,
     )
     console.print(summary(result.to_dict()))
     file = console.file
@@ -95,3 +99,17 @@ def test_names_cannot_reach_the_terminal() -> None:
         assert "\x1b" not in text
         assert "\u202e" not in text
     assert "[bold red]rich markup[/]" in _shown(VARIANTS["hostile"](), width=120)
+
+
+def test_nothing_is_cut_where_there_is_no_terminal() -> None:
+    long = "because of " + "this and that and " * 60 + "the last word"
+    result = replace(binary(), advice=tuple(Advice(long, long) for _ in range(2)))
+    for width in (80, 10_000):
+        console = Console(width=width, file=io.StringIO(), force_terminal=False)
+        console.print(summary(result.to_dict()))
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        text = " ".join(file.getvalue().split())
+        assert text.count("the last word") == 4
+        assert "…" not in text
+        assert not [line for line in file.getvalue().splitlines() if len(line) > width]

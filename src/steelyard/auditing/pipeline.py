@@ -8,6 +8,7 @@ from typing import Any
 
 from steelyard._version import __version__
 from steelyard.auditing.data_faults import data_faults
+from steelyard.auditing.discreet import without_values
 from steelyard.auditing.gate import Condition, check_conditions
 from steelyard.auditing.learn.alternatives import alternatives
 from steelyard.auditing.learn.anchors import chosen_metrics
@@ -61,6 +62,7 @@ def audit(
     categorical: str | Sequence[str] = (),
     null: str | Sequence[str] = (),
     decimal: str = ".",
+    values: bool = True,
     seed: int = 0,
     sample: int = SAMPLE_ROWS,
     engine: str = "local",
@@ -126,6 +128,9 @@ def audit(
         Further words for a missing value, beside empty cells, ``NA`` and the like.
     decimal : {".", ","}
         The sign before decimals, in numbers that are written as text.
+    values : bool
+        Whether the answer's texts may quote values of the tables; without, they name columns
+        and figures only. The tables of rows hold predictions either way.
     seed : int
         Same seed, same answer.
     sample : int
@@ -234,7 +239,7 @@ def audit(
         attribution = attribution_record(leading, parts)
     with run.step("advise", "Weighing what to do"):
         advice = _advice(sampled, said, rates, seeds.advise)
-    return AuditResult(
+    result = AuditResult(
         schema_version=SCHEMA_VERSION,
         steelyard_version=__version__,
         seed=seed,
@@ -258,6 +263,7 @@ def audit(
         },
         keep_alive=run.temporary,
     )
+    return result if values else without_values(result)
 
 
 def _with_gated(metrics: Sequence[str] | None, conditions: Sequence[Condition]) -> tuple[str, ...]:

@@ -314,12 +314,19 @@ class AuditResult:
         Parameters
         ----------
         directory : str or Path
-            Made if absent; the four files in it are replaced.
+            Made if absent; the four files in it are replaced if steelyard wrote them.
 
         Returns
         -------
         Path
             The directory.
+
+        Raises
+        ------
+        InputError
+            Something that steelyard did not write is in a file's place.
+        OSError
+            It cannot be written.
         """
         from steelyard.reporting import save_report
 

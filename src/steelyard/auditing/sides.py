@@ -173,7 +173,7 @@ def _in_parts(train: Any, live: Any, question: Question, run: Run) -> tuple[tupl
     directory = run.directory()
     claim(directory)
     scratch = directory / TABLES
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(0o700, parents=True, exist_ok=True)
     sources = [
         open_source(table, name, faults, scratch=scratch, dialect=question.dialect)
         for table, name in ((train, "TRAIN"), (live, "LIVE"))

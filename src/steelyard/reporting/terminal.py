@@ -28,6 +28,9 @@ _METRICS = 5
 _FINDINGS = 2
 _MANY_UNBOUNDED = 0.01
 
+# No text is ever so long, unless somebody has made it so.
+_LONGEST = 4000
+
 
 def summary(audit: Mapping[str, Any]) -> RenderableType:
     """Return the answer as something that a rich console prints.
@@ -40,9 +43,9 @@ def summary(audit: Mapping[str, Any]) -> RenderableType:
     Returns
     -------
     RenderableType
-        At most 24 lines at 80 columns: verdict, metrics, weights, the parts of
-        the change, coverage, advice and the worst findings. Colour repeats what
-        the words say.
+        On a terminal at most 24 lines at 80 columns: verdict, metrics, weights, the
+        parts of the change, coverage, advice and the worst findings. Colour repeats
+        what the words say. Elsewhere nothing is cut: texts take the lines they need.
 
     Examples
     --------
@@ -69,24 +72,42 @@ def summary(audit: Mapping[str, Any]) -> RenderableType:
     ]
     if audit["performance"]:
         parts.append(_metrics(audit["performance"]))
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for label, lines, text in _facts(audit):
-        grid.add_row(label, _Clamped(_plain(text), lines))
-    parts += [Text(), grid]
+    parts += [Text(), _Facts(tuple(_facts(audit)))]
     return Group(*parts)
 
 
 @dataclass(frozen=True)
+class _Facts:
+    """Labels and texts: in two columns on a terminal, else one after the other, whole."""
+
+    rows: tuple[tuple[str, int, str], ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column()
+        wide = max((len(label) for label, _, _ in self.rows), default=0)
+        for label, lines, text in self.rows:
+            if console.is_terminal:
+                grid.add_row(label, _Clamped(_plain(text), lines))
+            else:
+                yield Text(f"{label:<{wide}}  ") + _plain(text)
+        if console.is_terminal and self.rows:
+            yield grid
+
+
+@dataclass(frozen=True)
 class _Clamped:
-    """Text that wraps, and is cut after so many lines."""
+    """Text that wraps, and on a terminal is cut after so many lines."""
 
     text: Text
     lines: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wrapped = self.text.wrap(console, options.max_width)
+        if not console.is_terminal:
+            yield from wrapped
+            return
         if len(wrapped) > self.lines:
             last = wrapped[self.lines - 1]
             last.rstrip()
@@ -97,7 +118,7 @@ class _Clamped:
 
 def _plain(text: str) -> Text:
     """Return the text as it is: markup in a column name stays text, and cannot reach the terminal."""
-    return Text(short(text, 1000))
+    return Text(short(text, _LONGEST))
 
 
 def _metrics(rows: list[Mapping[str, Any]]) -> Table:
@@ -135,7 +156,7 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     if prediction is not None:
         yield "Coverage", 1, _coverage(prediction)
     for i, advice in enumerate(audit["advice"][:2]):
-        yield "" if i else "Do", 1 if i else 2, f"{short(advice['action'], 200)}: {advice['why']}"
+        yield "" if i else "Do", 1 if i else 2, f"{advice['action']}: {advice['why']}"
     findings = worst_first(audit["findings"])
     if findings:
         counts = [

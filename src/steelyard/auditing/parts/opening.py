@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from steelyard.auditing.parts.source import PART_ROWS, Files, Frame, Source, is_parquet, system_number
+from steelyard.auditing.parts.spool import new_table
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.sources import is_dask, joined, load, scan_files
 from steelyard.errors import InputError
@@ -97,7 +98,7 @@ def open_source(
     def settled(scan: pl.LazyFrame) -> pl.LazyFrame:
         name = names[len(paths)]
         if name.suffix.lower() not in _RANDOM_ACCESS or not _sliceable(name):
-            rewritten = scratch / f"{side.lower()}-{len(paths):05d}.parquet"
+            rewritten = new_table(scratch, f"{side.lower()}-{len(paths):05d}.parquet")
             _rewrite(scan, rewritten)
             name = rewritten
             scan = pl.scan_parquet(name, glob=False)

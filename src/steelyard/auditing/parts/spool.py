@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import weakref
@@ -22,6 +23,7 @@ from steelyard.auditing.parts.source import Part, system_number
 from steelyard.auditing.parts.store import as_table
 from steelyard.auditing.sums import Totals
 from steelyard.errors import InputError
+from steelyard.reporting.scratch import own_directory
 
 T = TypeVar("T", bound=Totals)
 
@@ -99,8 +101,8 @@ class Spool:
         """Write the columns of a part's rows, behind their numbers."""
         frame = as_table(part, columns)
         path = self._file(side, part.number)
-        with _placed(path):
-            frame.write_parquet(path.with_suffix(".part"))
+        with _placed(path), _private(path.with_suffix(".part")) as file:
+            frame.write_parquet(file)
         path.with_suffix(".part").replace(path)
 
     def checkpoint(self, side: str, done: int, totals: Totals, *, last: bool = False) -> None:
@@ -118,6 +120,12 @@ class Spool:
 
     def _file(self, side: str, number: int) -> Path:
         return self.directory / f"{side}-{number:06d}.parquet"
+
+
+def _private(path: Path) -> IO[bytes]:
+    """Open a new file that only its owner reads; what has its name is removed, no link is followed."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 @contextmanager
@@ -147,14 +155,25 @@ def begun(directory: Path) -> bool:
 def claim(directory: Path) -> None:
     """Take a directory, made if absent, for one audit; this process keeps it until its spool is gone.
 
+    Only its owner may enter it, whatever it holds.
+
     Raises
     ------
     InputError
-        If another process has it, or files are in it that a spool would replace and none has left.
+        If another process has it, it is somebody else's or open to others, or files are in it that a
+        spool would replace and none has left.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"'{directory}' is a file, where the audit leaves its rows; move it")
-    directory.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(directory):
+        fault = unsafe(directory)
+        if fault:
+            raise InputError(
+                f"'{directory}' {fault}, where the audit leaves its rows; move it, or name another place "
+                "for this audit (--out)"
+            )
+        directory.chmod(0o700)
+    else:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(0o700)
     if not _lock(directory.resolve()):
         raise InputError(
             f"another audit is at work in '{directory}'; wait for it, or name another place for this one "
@@ -172,12 +191,46 @@ def claim(directory: Path) -> None:
         _write(known, {})
 
 
+def unsafe(directory: Path) -> str:
+    """Say why nothing is to be written into a directory that is there; empty if it may be.
+
+    Whoever could prepare it for us could lead what is written, or who reads it, elsewhere.
+    """
+    if directory.is_symlink():
+        return "is a link"
+    if not directory.is_dir():
+        return "is a file"
+    if not own_directory(directory):
+        return "belongs to another user"
+    if os.name == "posix" and directory.stat().st_mode & 0o022:
+        return "can be written to by others"
+    tables = directory / TABLES
+    inside = [*directory.iterdir(), *(tables.iterdir() if own_directory(tables) else ())]
+    strange = [path for path in inside if path != tables and _is_named(path) and not _is_own_file(path)]
+    strange += [tables] if os.path.lexists(tables) and not own_directory(tables) else []
+    if strange:
+        return f"holds '{strange[0].name}', which is no file of its owner"
+    return ""
+
+
+def _is_named(path: Path) -> bool:
+    return path.name == _LOCK or _is_ours(path) or _REWRITTEN.fullmatch(path.name) is not None
+
+
+def _is_own_file(path: Path) -> bool:
+    """Whether this is a file of the user's own, not a link to one."""
+    found = os.lstat(path)
+    return stat.S_ISREG(found.st_mode) and (os.name != "posix" or found.st_uid == os.geteuid())
+
+
 def remove(directory: Path) -> None:
     """Remove what a spool wrote, and the directory if nothing else is in it.
 
     Nothing is removed if another process is at work there, or no spool ever was.
     """
-    if not directory.is_dir() or not _is_identity(directory / _IDENTITY) or not _lock(directory.resolve()):
+    if not os.path.lexists(directory) or unsafe(directory) or not _is_identity(directory / _IDENTITY):
+        return
+    if not _lock(directory.resolve()):
         return
     for path in _written(directory):
         path.unlink()
@@ -185,6 +238,13 @@ def remove(directory: Path) -> None:
     for path in (directory / TABLES, directory):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def new_table(directory: Path, name: str) -> Path:
+    """Return where a table may be written anew: an empty file that only its owner reads."""
+    directory.mkdir(0o700, parents=True, exist_ok=True)
+    _private(directory / name).close()
+    return directory / name
 
 
 _IDENTITY, _LOCK = "identity.json", "audit.lock"
@@ -246,9 +306,9 @@ def _is_ours(path: Path) -> bool:
 def _write(path: Path, plain: Any) -> None:
     """Replace a file, whole or not at all."""
     new = path.with_suffix(".json.new")
-    with _placed(path), new.open("w", encoding="utf-8") as file:
+    with _placed(path), _private(new) as file:
         # Unlike dump, dumps encodes in compiled code.
-        file.write(json.dumps(plain, allow_nan=False))
+        file.write(json.dumps(plain, allow_nan=False).encode())
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)

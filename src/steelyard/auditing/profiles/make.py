@@ -18,7 +18,13 @@ from steelyard._version import __version__
 from steelyard.auditing.parts.engine import Threads
 from steelyard.auditing.parts.opening import open_source
 from steelyard.auditing.parts.source import Part, Source
-from steelyard.auditing.profiles.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
+from steelyard.auditing.profiles.reference import (
+    MOST_CELLS,
+    MOST_SAMPLED,
+    ColumnRole,
+    Reference,
+    ReferenceColumn,
+)
 from steelyard.auditing.reading.columns import convert, is_date, is_text
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import MIN_ROWS, read_tables
@@ -123,6 +129,12 @@ def profile(
             source = open_source(train, "TRAIN", faults, scratch=Path(scratch))
             if source is not None:
                 faults += named.faults(source.columns)
+                cells = min(sample, source.rows) * len(set(source.columns) - set(named.exclude))
+                if cells > MOST_CELLS:
+                    faults.append(
+                        f"a sample of {min(sample, source.rows):,} rows would hold {cells:,} values, more "
+                        f"than the {MOST_CELLS:,} that a profile may; keep fewer (--sample) or exclude some"
+                    )
             if source is None or faults:
                 raise InputError(faults)
         with progress.step("Drawing the sample") as done:

@@ -11,17 +11,25 @@ from typing import Any, Literal
 
 import polars as pl
 
+from steelyard.auditing.profiles.parquet_footer import is_uncompressed
 from steelyard.auditing.profiles.sealed import SUFFIX, Sealed, is_sealed, write_sealed
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import Finding
 from steelyard.errors import InputError
 from steelyard.evaluation.sums import MetricSums
+from steelyard.reporting.places import file_faults
 
-FORMAT = 1
-"""Version of the file's content. Readers refuse newer ones; what seals the file is the same in all."""
+FORMAT = 2
+"""Version of the file's content. Readers refuse others; what seals the file is the same in all."""
 
 MOST_SAMPLED = 10_000_000
 """Rows that a profile may hold."""
+
+MOST_CELLS = 100_000_000
+"""Rows times columns of a sample: a few bytes can claim to be any number of equal ones."""
+
+MOST_TEXT = 1 << 30
+"""Bytes that the texts of a column may come to when they are written out, however often one is repeated."""
 
 _MAGIC = "steelyard reference profile"
 _LARGEST = {
@@ -183,9 +191,13 @@ class Reference:
         manifest = {"magic": _MAGIC, "format": FORMAT, **{name: getattr(self, name) for name in named}}
         manifest["sample_rows"] = self.sample.height
         manifest["sample_columns"] = self.sample.columns
+        fault = _too_large(self.sample.lazy(), self.sample.height)
+        if fault:
+            raise InputError(f"{fault}; keep fewer rows (--sample), or exclude columns")
         table = BytesIO()
         try:
-            self.sample.write_parquet(table)
+            # The archive compresses it, so that no more can be claimed than the archive allows.
+            self.sample.write_parquet(table, compression="uncompressed")
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise InputError(
                 f"the sample cannot be written as Parquet: {error}; exclude that column"
@@ -217,10 +229,9 @@ def reference_faults(path: Path) -> list[str]:
     """Say why a profile cannot be written there; empty if it can."""
     if path.suffix.lower() != SUFFIX:
         return [f"'{path}' does not end in {SUFFIX}, by which an audit knows a profile; name it so"]
-    if path.is_dir():
-        return [f"'{path}' is a directory; name a file"]
-    if not path.parent.is_dir():
-        return [f"'{path}': there is no directory '{path.parent}'; make it first"]
+    faults = file_faults(path, "-o", kind="")
+    if faults:
+        return faults
     if path.exists() and not is_sealed(path):
         return [f"'{path}' is there already and is no profile; remove it, or choose another name"]
     return []
@@ -250,6 +261,11 @@ def load_reference(path: str | Path) -> Reference:
         manifest = _parsed(file, "manifest.json", dict)
         if manifest.get("magic") != _MAGIC or not _is_count(manifest.get("format")):
             raise file.damaged("its manifest is that of something else")
+        if 0 < manifest["format"] < FORMAT and manifest["format"] is not True:
+            raise InputError(
+                f"profile '{path}' was made by an older steelyard ({manifest.get('steelyard_version')}); "
+                "make it anew with `steelyard profile`"
+            )
         if manifest["format"] > FORMAT:
             raise InputError(
                 f"profile '{path}' was made by a newer steelyard ({manifest.get('steelyard_version')}, "
@@ -276,10 +292,15 @@ def _made(manifest: dict[str, Any], columns: list[Any], sums: Any, content: byte
     rows, names = stated.pop("sample_rows"), stated.pop("sample_columns")
     if not 0 < rows <= min(stated["rows"], MOST_SAMPLED):
         raise ValueError(f"a sample of {rows:,} of {stated['rows']:,} rows")
+    if not is_uncompressed(content):
+        raise ValueError("the sample is compressed, which no profile's is")
     # The number of rows is told by the table's end, before any of them takes memory.
     scan = pl.scan_parquet(BytesIO(content))
     if scan.collect_schema().names() != names or scan.select(pl.len()).collect().item() != rows:
         raise ValueError("the sample is not the table that the manifest describes")
+    fault = _too_large(scan, rows)
+    if fault:
+        raise ValueError(fault)
     read = tuple(ReferenceColumn.from_dict(column) for column in columns)
     made = Reference(
         **{**stated, "proba": tuple(stated["proba"]), "exclude": tuple(stated["exclude"])},
@@ -294,6 +315,22 @@ def _made(manifest: dict[str, Any], columns: list[Any], sums: Any, content: byte
     if lacking:
         raise ValueError(f"the sample lacks {', '.join(sorted(lacking))}")
     return made
+
+
+def _too_large(scan: pl.LazyFrame, rows: int) -> str:
+    """Say why a sample is more than a profile may hold, before its values are; empty if it is not."""
+    schema = scan.collect_schema()
+    if rows * len(schema) > MOST_CELLS:
+        return f"a sample of {rows:,} rows of {len(schema):,} columns is more than {MOST_CELLS:,} values"
+    for name, dtype in schema.items():
+        if dtype.is_nested():
+            return f"column '{name}' of the sample is of type {dtype}"
+        column = pl.col(name)
+        size = {pl.String: column.str.len_bytes(), pl.Binary: column.bin.size()}.get(type(dtype))
+        # One text can be repeated at no cost until somebody writes it out.
+        if size is not None and scan.select(size.cast(pl.UInt64).sum()).collect().item() > MOST_TEXT:
+            return f"the texts of column '{name}' take more than {MOST_TEXT:,} bytes"
+    return ""
 
 
 def _json(plain: Any) -> bytes:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from steelyard.errors import InputError
+from steelyard.reporting.scratch import scratch
 
 SUFFIX = ".steelyard"
 
@@ -27,9 +26,10 @@ _SEAL = b"steelyard profile, sha256 "
 _TAIL = len(_SEAL) + 64
 _BLOCK = 1 << 20
 
-# A large member that shrinks a hundredfold is made to fill the memory: here, those are written as they are.
-_MOST_SHRUNK = 100
-_ALWAYS_ALLOWED = 1 << 26
+# A large member that shrinks twentyfold is made to fill the memory, which holds JSON as many times its size:
+# here, those are written as they are.
+_MOST_SHRUNK = 20
+_ALWAYS_ALLOWED = 1 << 22
 
 # A fixed time, the earliest that a zip archive can hold, so that the same content gives the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -52,30 +52,20 @@ def write_sealed(path: Path, members: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.comment = bytes(_TAIL)
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, compress_type=_packing(name, content))
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, compress_type=_packing(content))
     body = buffer.getbuffer()[:-_TAIL]
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    # Behind a link, the file that it leads to is replaced, and the link stays.
+    place = path.resolve()
+    with scratch(place.parent, place.name) as staging:
+        with (staging / "file").open("wb") as file:
             file.write(body)
             file.write(_SEAL + hashlib.sha256(body).hexdigest().encode())
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads; this is an ordinary file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+        (staging / "file").replace(place)
 
 
-def _packing(name: str, content: bytes) -> int:
-    # Parquet has compressed itself already.
-    if name.endswith(".parquet"):
-        return zipfile.ZIP_STORED
+def _packing(content: bytes) -> int:
     # A quick pass shrinks less than the one that would be written, hence the margin.
     if len(content) > _ALWAYS_ALLOWED and len(content) > _MOST_SHRUNK * len(zlib.compress(content, 1)) // 4:
         return zipfile.ZIP_STORED
@@ -85,6 +75,8 @@ def _packing(name: str, content: bytes) -> int:
 def is_sealed(path: Path) -> bool:
     """Whether a file begins and ends like one written here; it may be damaged in between."""
     try:
+        if not path.is_file():  # to open a pipe would wait for whoever writes to it
+            return False
         with path.open("rb") as file:
             return _looks_sealed(file.read(len(_ZIP)), _tail(file, path.stat().st_size))
     except OSError:
@@ -106,6 +98,8 @@ class Sealed:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and not path.is_file():  # a pipe would keep whoever opens it waiting
+            raise InputError(f"profile '{path}' cannot be read (it is no file); check the path")
         try:
             with path.open("rb") as file:
                 size = path.stat().st_size

@@ -10,6 +10,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.preprocessing import OneHotEncoder
 
 from steelyard.errors import InputError
@@ -300,6 +301,8 @@ def _coded_arrays(X: Any, X_target: Any) -> Coded:
 
 
 def _float_array(table: Any, name: str) -> FloatArray:
+    if issparse(table):
+        raise InputError(f"{name} is a sparse matrix; pass an array, {name}.toarray(), if it fits in memory.")
     try:
         # The checks of the estimator say what is wrong with the shape.
         return np.asarray(table, dtype=np.float64)

@@ -20,10 +20,13 @@ from steelyard.auditing.parts.opening import open_source
 from steelyard.auditing.parts.source import Part, Source
 from steelyard.auditing.profiles.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.reading.columns import convert, is_date, is_text
+from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
+from steelyard.auditing.reading.names import as_name, as_names, only, stacked, without
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import MIN_ROWS, read_tables
 from steelyard.auditing.reading.target import Target, encode_target, read_output
 from steelyard.auditing.reading.triage import judge_column, unusable
+from steelyard.auditing.reading.watch import Watch
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.sums import score_edges
 from steelyard.auditing.tables import Tables
@@ -54,6 +57,10 @@ def profile(
     prediction: str | None = None,
     exclude: str | Sequence[str] = (),
     positive: Any = None,
+    task: str | None = None,
+    categorical: str | Sequence[str] = (),
+    null: str | Sequence[str] = (),
+    decimal: str = ".",
     sample: int = SAMPLE_ROWS,
     seed: int = 0,
     progress: Progress = silent,
@@ -63,7 +70,8 @@ def profile(
     Parameters
     ----------
     train : path, or pandas, Polars or Arrow table
-        CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob; read in parts and never held whole.
+        CSV, Parquet, Arrow/Feather or NDJSON, one file, a directory or a glob; read in parts and never
+        held whole.
     target : str
         The column to predict.
     proba : str or sequence of str, optional
@@ -74,6 +82,8 @@ def profile(
         Columns of which nothing is to be kept but how many values are missing and how many differ.
     positive : object, optional
         The positive one of two classes.
+    task, categorical, null, decimal : optional
+        How TRAIN is read, as `steelyard.audit` takes them; LIVE is read so later.
     sample : int
         Rows to keep at most.
     seed : int
@@ -106,13 +116,11 @@ def profile(
     >>> reference.rows, reference.sample.height, reference.columns[0].profile.mean
     (1000, 400, 0.525)
     """
+    read_as = dialect(task=task, categorical=as_names(categorical), null=null, decimal=decimal)
     named = _Named(
-        target,
-        (proba,) if isinstance(proba, str) else tuple(proba),
-        prediction,
-        (exclude,) if isinstance(exclude, str) else tuple(exclude),
-        positive,
+        as_name(target), as_names(proba), as_name(prediction), as_names(exclude), positive, read_as
     )
+    watch = Watch.of({"TRAIN": train})
     if not MIN_ROWS <= sample <= MOST_SAMPLED:
         raise InputError(f"a sample of {sample} rows: keep from {MIN_ROWS} to {MOST_SAMPLED:,}")
     salt = draw_seed(as_generator(seed))
@@ -120,7 +128,9 @@ def profile(
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="steelyard-") as scratch:
         with progress.step("Opening TRAIN"):
-            source = open_source(train, "TRAIN", faults, scratch=Path(scratch))
+            source = open_source(
+                train, "TRAIN", faults, scratch=Path(scratch), dialect=read_as, named=named.columns
+            )
             if source is not None:
                 faults += named.faults(source.columns)
             if source is None or faults:
@@ -131,15 +141,16 @@ def profile(
             tables = named.read(drawn)
         with progress.step("Adding up all rows") as done:
             sums = _add_up(source, named, tables, engine.map, done)
+    watch.check()
     columns = tuple(_column(name, named, tables, sums) for name in source.columns)
     kept = [c.name for c in columns if c.name not in named.dropped and not _WITHHELD & set(c.issues)]
     plain = positive.item() if isinstance(positive, np.generic) else positive
     return Reference(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         steelyard_version=__version__,
-        target=target,
+        target=named.target,
         proba=named.proba,
-        prediction=prediction,
+        prediction=named.prediction,
         positive=plain if plain is None or isinstance(plain, (str, int, float)) else str(plain),
         exclude=named.exclude,
         seed=int(seed),
@@ -147,8 +158,9 @@ def profile(
         unlabelled=sums.unlabelled,
         unknown=sums.unknown,
         columns=columns,
-        sample=drawn.select(kept),
+        sample=only(drawn, kept),
         sums=sums.sums,
+        dialect=read_as,
     )
 
 
@@ -161,6 +173,12 @@ class _Named:
     prediction: str | None
     exclude: tuple[str, ...]
     positive: Any
+    dialect: Dialect = PLAIN
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """All of them, whatever they are for."""
+        return frozenset((self.target, *self.outputs, *self.exclude, *self.dialect.categorical))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -187,11 +205,12 @@ class _Named:
         try:
             return read_tables(
                 drawn,
-                drawn.drop(self.target),
+                without(drawn, [self.target]),
                 target=self.target,
                 proba=self.proba,
                 prediction=self.prediction,
                 positive=self.positive,
+                dialect=self.dialect,
             )
         except InputError as error:
             # The same rows stand on both sides, so that most faults are told twice.
@@ -219,8 +238,7 @@ class _Drawn:
 
     def followed_by(self, other: _Drawn) -> _Drawn:
         """Return both sets of rows, this one's first."""
-        # One file's integers may be another's decimals: the wider type holds both.
-        frame = pl.concat([self.frame, other.frame], how="vertical_relaxed")
+        frame = stacked([self.frame, other.frame])
         index = np.concatenate([self.index, other.index])
         return _Drawn(frame, index, np.concatenate([self.keys, other.keys]))
 
@@ -243,7 +261,7 @@ class _Draw:
         rows = np.flatnonzero(known.to_numpy())
         index = part.index[rows]
         keys = scatter(index.astype(np.uint64) ^ scatter(np.array([self.salt], dtype=np.uint64))[0])
-        return _Drawn(frame[rows].drop(self.named.dropped), index, keys).lowest(self.most)
+        return _Drawn(without(frame[rows], self.named.dropped), index, keys).lowest(self.most)
 
 
 def _draw(

@@ -20,7 +20,7 @@ from steelyard.auditing.parts.store import Memory, Store
 from steelyard.auditing.parts.windows import Cutter, check_count, make_cutter
 from steelyard.auditing.profiles.reference import Reference
 from steelyard.auditing.question import Question, Run
-from steelyard.auditing.reading.names import listed, without
+from steelyard.auditing.reading.names import listed, series_of, without
 from steelyard.auditing.reading.read import label_series
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.watch import Watch
@@ -255,7 +255,7 @@ def _among_labelled(train: Side, question: Question, run: Run, rng: np.random.Ge
     target = question.target
     if target not in train.frame.columns or not train.sampled:
         return train
-    share = float(has_value(train.frame[target]).mean())
+    share = float(has_value(series_of(train.frame, target)).mean())
     if share >= _MOST_LABELLED:
         return train
     # So many rows as should hold a sample of labelled ones, of which the rest is let go.

@@ -81,10 +81,11 @@ class TableCoder:
             )
         columns = []
         for name, kind, codes in zip(self.names, self.kinds, self.codes):
-            found = _kind(table[name])
-            if found != kind and not _all_missing(table[name]):
+            column = _nameless(table[name])
+            found = _kind(column)
+            if found != kind and not _all_missing(column):
                 raise InputError(f"column {name!r} is {found} in X and was {kind}; bring both to one type.")
-            columns.append(_numbers(table[name]) if codes is None else _coded(_texts(table[name]), codes))
+            columns.append(_numbers(column) if codes is None else _coded(_texts(column), codes))
         return np.column_stack(columns)
 
 
@@ -258,8 +259,8 @@ def code_tables(X: Any, X_target: Any) -> Coded:
         raise InputError("one of X and X_target is a data frame and the other is not; pass two of a kind.")
     _check_columns(source.columns, target.columns)
     faults, columns, codes, kinds = [], [], [], []
-    by_name = dict(zip(target.columns, target.iter_columns()))
-    for name, column in zip(source.columns, source.iter_columns()):
+    by_name = dict(zip(target.columns, map(_nameless, target.iter_columns())))
+    for name, column in zip(source.columns, map(_nameless, source.iter_columns())):
         pair = column, by_name[name]
         both = [_kind(part) for part in pair]
         if both[0] != both[1]:  # a column without values is of any kind
@@ -291,6 +292,11 @@ def code_tables(X: Any, X_target: Any) -> Coded:
         np.column_stack([c[1] for c in columns]),
         TableCoder(tuple(source.columns), tuple(codes), tuple(kinds)),
     )
+
+
+def _nameless(column: Any) -> Any:
+    """Return a column without its name, which Polars would take for a pattern if it is ``^b$``."""
+    return column.alias("column")
 
 
 def _coded_arrays(X: Any, X_target: Any) -> Coded:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from steelyard.auditing.reading.names import first_line, only, recast, stacked
+from steelyard.auditing.reading.names import first_line, only, recast, series_of, stacked
 from steelyard.auditing.reading.places import kind_of
 from steelyard.auditing.reading.sources import scan_plain
 from steelyard.auditing.reading.tidy import Tidy
@@ -214,7 +214,7 @@ class TakenKnown:
         """Read the part and keep them."""
         index = _within(self.rows, part)
         frame = self.source.read(part)[index - part.first]
-        known = has_value(frame[self.column])
+        known = has_value(series_of(frame, self.column))
         return frame.filter(pl.Series(known)), index[known]
 
 

@@ -21,7 +21,7 @@ from steelyard.auditing.parts.source import Part, Source
 from steelyard.auditing.profiles.reference import MOST_SAMPLED, ColumnRole, Reference, ReferenceColumn
 from steelyard.auditing.reading.columns import convert, is_date, is_text
 from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
-from steelyard.auditing.reading.names import as_name, as_names, only, stacked, without
+from steelyard.auditing.reading.names import as_name, as_names, only, series_of, stacked, without
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import MIN_ROWS, read_tables
 from steelyard.auditing.reading.target import Target, encode_target, read_output
@@ -254,7 +254,7 @@ class _Draw:
 
     def __call__(self, part: Part) -> _Drawn:
         frame = self.source.read(part)
-        column = frame[self.named.target]
+        column = series_of(frame, self.named.target)
         known = column.is_not_null()
         if column.dtype.is_float():
             known &= ~column.is_nan().fill_null(False)
@@ -320,29 +320,29 @@ class _AddUp:
     def __call__(self, part: Part) -> _Sums:
         named = self.named
         frame = self.source.read(part)
-        y, unlabelled = encode_target(frame[named.target], self.target)
+        y, unlabelled = encode_target(series_of(frame, named.target), self.target)
         kept = np.flatnonzero(np.isfinite(y))
         frame, y = frame[kept], y[kept]
         profiles = {}
         for name in frame.columns:
-            kind = self.kinds.get(name) or _kind_of(frame[name].dtype)
+            kind = self.kinds.get(name) or _kind_of(series_of(frame, name).dtype)
             if kind is not None:
-                profiles[name] = self._profile(frame[name], kind, part)
+                profiles[name] = self._profile(name, series_of(frame, name), kind, part)
         return _Sums(
             rows=len(y),
             unlabelled=unlabelled,
             unknown=part.rows - unlabelled - len(y),
-            nulls={name: frame[name].null_count() for name in frame.columns},
+            nulls={name: series_of(frame, name).null_count() for name in frame.columns},
             profiles=profiles,
             sums=self._metrics(frame, y) if named.outputs else None,
         )
 
-    def _profile(self, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
+    def _profile(self, name: str, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
         read = convert(column, "category" if kind == "text" else kind)  # type: ignore[arg-type]
         made = ColumnProfile("category" if kind in ("category", "text") else "number", stream=part.number)
         made.update(read)
-        fault = unusable(column.name, "TRAIN", made, f" in {part.span}")
-        if fault is not None and column.name in self.features:
+        fault = unusable(name, "TRAIN", made, f" in {part.span}")
+        if fault is not None and name in self.features:
             raise InputError(fault)
         return made
 

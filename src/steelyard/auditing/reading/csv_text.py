@@ -30,7 +30,7 @@ _MOST_DIGITS = 18
 
 @dataclass(frozen=True)
 class Layout:
-    """How a CSV file is cut into fields; ``numbers`` are columns of comma numbers, and whether one has decimals."""
+    """How a CSV file is cut into fields; ``numbers`` are columns with commas as decimal signs."""
 
     file: Path
     separator: str

@@ -26,6 +26,21 @@ def column(name: str) -> pl.Expr:
     return cs.by_name(name).as_expr()
 
 
+def series_of(frame: pl.DataFrame, name: str) -> pl.Series:
+    """Return a column's values; a name that is a pattern stands in quotes.
+
+    Methods of a Series look for their column by its name, and would find another one, or none.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> series_of(pl.DataFrame({"^b$": [1, None]}), "^b$").drop_nulls().to_list()
+    [1]
+    """
+    series = frame.get_column(name)
+    return series.alias(f"'{name}'") if name.startswith("^") and name.endswith("$") else series
+
+
 def only(rows: Rows, names: Iterable[str]) -> Rows:
     """Return these columns, in this order."""
     return rows.select([column(name) for name in names])

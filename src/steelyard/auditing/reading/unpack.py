@@ -9,6 +9,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,7 +72,7 @@ def _unpack(file: Path, whole: Path) -> None:
 def _unpack_zstd(file: Path, whole: Path) -> None:
     """Unpack by what this environment has: newer Pythons read Zstandard themselves."""
     try:
-        from compression import zstd
+        zstd = import_module("compression.zstd")
     except ImportError:
         pass
     else:

@@ -320,6 +320,9 @@ def _float_array(table: Any, name: str) -> FloatArray:
 
 
 def _check_columns(source: list[str], target: list[str]) -> None:
+    for name, columns in (("X", source), ("X_target", target)):
+        if not columns:
+            raise InputError(f"{name} has no columns; pass a table with columns and rows.")
     shared = set(source) & set(target)
     if not shared:
         raise InputError(

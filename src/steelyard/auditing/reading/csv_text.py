@@ -41,7 +41,9 @@ class Layout:
 
     def scan(self, infer_rows: int | None, *, typed: bool = True) -> pl.LazyFrame:
         """Return the table, its types told from so many rows, or as texts."""
-        overrides: Any = dict.fromkeys(self.numbers, pl.String) or None
+        # Polars leaves the doubled quotes in a header as they are written.
+        written = {name: name.replace('"', '""') for name in self.header}
+        overrides: Any = {written.get(name, name): pl.String for name in self.numbers} or None
         scan = pl.scan_csv(
             self.file,
             separator=self.separator,
@@ -52,6 +54,8 @@ class Layout:
             schema_overrides=overrides,
             glob=False,
         )
+        doubled = {raw: name for name, raw in written.items() if raw != name}
+        scan = scan.rename(doubled, strict=False) if doubled else scan
         if not self.numbers:
             return scan
         return scan.with_columns(_comma_number(name, whole=not cut) for name, cut in self.numbers.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,6 +286,11 @@ def _open(place: Place, keys: tuple[Key, ...], reader: Reader) -> pl.LazyFrame |
 
 def _unreadable(where: str, kind: str, error: BaseException, place: Place) -> str:
     again = "unpack it and look" if place.path != place.plain_name else "write the file again"
+    if isinstance(error, pl.exceptions.PanicException):
+        # The reader gave up; what made it do so stands in quotes, if anywhere.
+        why = re.search(r'"([^"]+)"', str(error))
+        reason = why[1] if why else first_line(error)
+        return f"{where} is damaged, or a column's type cannot be read ({reason}); {again} without it"
     return f"{where} is not a readable {kind} table: {first_line(error)}; {again}"
 
 

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 import steelyard
 from steelyard.auditing.parts.opening import count_rows, open_source
 from steelyard.auditing.profiles.reference import load_reference
+from steelyard.auditing.profiles.sealed import Sealed, write_sealed
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.sources import load
 from steelyard.errors import InputError
@@ -274,7 +275,7 @@ def test_names_that_are_patterns(here):
         found = columns(both_ways(first, "l.ndjson", null="-99"))
         assert list(found) == ["*", "^b$", "^.*$", "y", "b", 'q"{}']
     found = columns(both_ways(train, live, exclude=["^b$", "*"]))
-    assert [name for name, (_, role) in found.items() if role == "dropped"] == ["^b$", "*"]
+    assert [name for name, (_, role) in found.items() if role == "dropped"] == ["*", "^b$"]
     flagged = train.rename({"y": "^y$"})
     assert columns(both_ways(flagged, live, target="^y$"))["^y$"][1] == "target"
     reference = steelyard.profile(train, target="y", exclude="*")
@@ -449,6 +450,29 @@ def test_a_profile_reads_live_as_train_was_read(here):
     refused = invoke("audit", "r.steelyard", "l.csv", "--null", "other")
     assert refused.exit_code == 2
     assert "profile made with --null -99, not --null other" in refused.stderr
+
+
+def test_profiles_that_know_no_dialect_are_read():
+    steelyard.profile(TRAIN, target="y").save("r.steelyard")
+    with Sealed(Path("r.steelyard")) as file:
+        members = {name: file.read(name, 1 << 24) for name in file.names}
+    manifest = json.loads(members["manifest.json"])
+    del manifest["dialect"]
+    members["manifest.json"] = json.dumps({**manifest, "format": 1}).encode()
+    write_sealed(Path("old.steelyard"), members)
+    assert load_reference("old.steelyard").dialect == PLAIN
+
+
+def test_partitions_of_dask_are_read_in_the_dialect():
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame({"^b$": [-99, 1, 2, 3], 0: ["u", " unknown", "v", "w"]})
+    parts = read_dask(dd.from_pandas(frame, npartitions=2), Dialect(null=("unknown", "-99")))
+    assert parts.rows() == [(None, "u"), (1, None), (2, "v"), (3, "w")]
+
+
+def read_dask(lazy, dialect):
+    source = open_source(lazy, "TRAIN", [], scratch=Path(), part_rows=1, dialect=dialect)
+    return pl.concat([source.read(part) for part in source.parts])
 
 
 # Files that change ----------------------------------------------------------------------------

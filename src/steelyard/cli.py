@@ -119,7 +119,8 @@ def _table(name: str, text: str) -> Any:
     return typer.Argument(metavar=name, help=text, show_default=False)
 
 
-_TRAIN_HELP = "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob; or a profile of them."
+_TABLE_HELP = "Labelled data: CSV, Parquet, Arrow or NDJSON, a file, directory or glob."
+_TRAIN_HELP = f"{_TABLE_HELP[:-1]}; or a profile of them."
 _TARGET_HELP = "The column of TRAIN to predict; a profile (.steelyard) knows its own."
 _PROBA_HELP = "The deployed model's probability (several classes: one column a class)."
 _MODEL_HELP = "The model itself, saved by joblib. Loading it runs its code: name only one you trust."
@@ -244,7 +245,9 @@ def audit(
 
 @app.command(cls=_ManyValuesOneTable)
 def profile(
-    train: Annotated[str, _table("TRAIN", "Labelled data: CSV, Parquet, Arrow or NDJSON, a file or a glob.")],
+    train: Annotated[
+        str, _table("TRAIN", "Labelled data: CSV, Parquet, Arrow or NDJSON, a file, directory or glob.")
+    ],
     target: Annotated[str, _option("--target", "COL", "The column of TRAIN to predict.")],
     out: Annotated[Path, _option("-o", "FILE", "Where to write the profile, such as ref.steelyard.")],
     proba: Annotated[list[str] | None, _option("--proba", "COL", _PROBA_HELP)] = None,
@@ -257,6 +260,10 @@ def profile(
     positive: Annotated[
         str | None, _option("--positive", "VALUE", "The positive one of two classes.")
     ] = None,
+    task: Annotated[str | None, _option("--task", "classification|regression", _TASK_HELP)] = None,
+    categorical: Annotated[list[str] | None, _option("--categorical", "COL", _CATEGORICAL_HELP)] = None,
+    null: Annotated[list[str] | None, _option("--null", "WORD", _NULL_HELP)] = None,
+    decimal: Annotated[str, typer.Option(metavar=".|,", help=_DECIMAL_HELP)] = ".",
     sample: Annotated[
         int, typer.Option(metavar="ROWS", min=1000, max=10_000_000, help="Rows of TRAIN to keep at most.")
     ] = 50_000,
@@ -284,6 +291,10 @@ def profile(
                 prediction=prediction,
                 exclude=tuple(exclude or ()),
                 positive=positive,
+                task=task,
+                categorical=tuple(categorical or ()),
+                null=tuple(null or ()),
+                decimal=decimal,
                 sample=sample,
                 seed=seed,
                 progress=progress,

@@ -76,9 +76,11 @@ def audit(
     Parameters
     ----------
     train, live : path, or pandas, Polars, Arrow or Dask table
-        CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob. TRAIN holds
-        the target; LIVE usually does not. TRAIN may also be a `Reference`, or the
-        ``.steelyard`` file of one, which knows the columns' names below.
+        CSV, Parquet, Arrow/Feather or NDJSON (``.gz``, ``.bz2``, ``.xz`` and ``.zst``
+        too): one file, a directory or a glob, with directories such as
+        ``region=eu`` as columns. TRAIN holds the target; LIVE usually does not.
+        TRAIN may also be a `Reference`, or the ``.steelyard`` file of one, which knows the
+        columns' names below.
     target : str
         The column of TRAIN to predict: two classes, more, or a number. Only a
         profile needs none.
@@ -239,6 +241,7 @@ def audit(
         attribution = attribution_record(leading, parts)
     with run.step("advise", "Weighing what to do"):
         advice = _advice(sampled, said, rates, seeds.advise)
+    sides.watch.check()
     result = AuditResult(
         schema_version=SCHEMA_VERSION,
         steelyard_version=__version__,

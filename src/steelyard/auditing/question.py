@@ -18,6 +18,7 @@ from steelyard.auditing.parts.engine import Engine
 from steelyard.auditing.parts.spool import Temporary
 from steelyard.auditing.profiles.reference import Reference
 from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
+from steelyard.auditing.reading.names import as_name, as_names
 from steelyard.errors import InputError
 from steelyard.numerics import as_generator, check_level, draw_seed
 from steelyard.numerics.progress import Progress
@@ -72,7 +73,19 @@ class Question:
 
     def identity(self) -> dict[str, Any]:
         """Return plain values that change when an option does, to know whether a run can be resumed."""
-        return {f.name: told_apart(getattr(self, f.name)) for f in fields(self)}
+        # A column may be named like a file, and a word may be a pattern of some.
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: value if isinstance(value, str) and name not in ("labels", "model") else told_apart(value)
+            for name, value in plain.items()
+        }
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns that the caller named, whatever they are for."""
+        named = [self.target, *self.proba, self.prediction, self.time, *self.exclude]
+        named += [*self.dialect.categorical, self.labels if isinstance(self.labels, str) else None]
+        return frozenset(name for name in named if name is not None)
 
 
 def ask(
@@ -100,8 +113,9 @@ def ask(
     """
     check_level(alpha)
     check_weighting(rest["weighting"])
-    proba = (proba,) if isinstance(proba, str) else tuple(proba)
-    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    target, prediction = as_name(target), as_name(prediction)
+    proba, exclude, categorical = as_names(proba), as_names(exclude), as_names(categorical)
+    rest = {**rest, "time": as_name(rest.get("time")), "labels": _label_name(rest.get("labels"))}
     named = {"target": target, "proba": proba, "prediction": prediction, "positive": rest["positive"]}
     if reference is not None:
         _check_reference(reference, named)
@@ -119,9 +133,30 @@ def ask(
     elif target is None:
         raise InputError("no target is named; name the column of TRAIN to predict (--target)")
     read_as = dialect(task=task, categorical=categorical, null=null, decimal=decimal)
+    if reference is not None:
+        read_as = _dialect_of(reference, read_as)
     return Question(
         alpha=alpha, exclude=exclude, metrics=tuple(metrics or ()), dialect=read_as, **{**rest, **named}
     )
+
+
+def _label_name(labels: Any) -> Any:
+    """Return the name of a column whose name is a number; whatever else tells the labels stays."""
+    return str(labels) if isinstance(labels, int) else labels
+
+
+def _dialect_of(reference: Reference, asked: Dialect) -> Dialect:
+    """Return how a profile's TRAIN was read, by which LIVE is read as well."""
+    made = reference.dialect
+    faults = [
+        f"TRAIN is a profile made with {_option(f.name, getattr(made, f.name))}, not "
+        f"{_option(f.name, getattr(asked, f.name))}; leave that out, or make a profile of TRAIN with it"
+        for f in fields(Dialect)
+        if getattr(asked, f.name) not in (getattr(PLAIN, f.name), getattr(made, f.name))
+    ]
+    if faults:
+        raise InputError(faults)
+    return made
 
 
 def _check_reference(reference: Reference, named: Mapping[str, Any]) -> None:

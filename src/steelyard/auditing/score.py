@@ -18,6 +18,7 @@ from steelyard.auditing.profiles.reference import Reference
 from steelyard.auditing.question import Question, Run
 from steelyard.auditing.reading.columns import convert, encode, unread
 from steelyard.auditing.reading.copies import KEPT, RowCopies
+from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_labels
 from steelyard.auditing.reading.triage import unusable
@@ -155,7 +156,7 @@ class ScoreLive:
         if not isinstance(self.labels, str):
             return self.labels[part.first : part.first + part.rows]
         faults: list[str] = []
-        y = read_labels(frame[self.labels], self.learnt.target, "labels", faults)
+        y = read_labels(series_of(frame, self.labels), self.learnt.target, "labels", faults)
         if y is None:
             raise InputError(faults)
         return y
@@ -238,7 +239,7 @@ class ScoreTrain:
 
     def _score(self, frame: pl.DataFrame, part: Part) -> tuple[TrainSums, Columns]:
         learnt = self.learnt
-        y, unlabelled = encode_target(frame[learnt.target_name], learnt.target)
+        y, unlabelled = encode_target(series_of(frame, learnt.target_name), learnt.target)
         kept = np.flatnonzero(np.isfinite(y))
         index = part.index[kept]
         frame, y = frame[kept], y[kept]
@@ -304,8 +305,8 @@ def encoded(
     profiles = {}
     lost = {}
     for j, feature in enumerate(features):
-        series = convert(frame[feature.name], feature.kind, flags=feature.flags)
-        lost[feature.name] = unread(frame[feature.name], series)
+        series = convert(series_of(frame, feature.name), feature.kind, flags=feature.flags)
+        lost[feature.name] = unread(series_of(frame, feature.name), series)
         kind: Literal["number", "category"] = "number" if feature.categories is None else "category"
         profile = ColumnProfile(kind, stream=part.number).update(series)
         fault = unusable(feature.name, side, profile)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,10 @@ from steelyard.auditing.parts.store import Memory, Store
 from steelyard.auditing.parts.windows import Cutter, check_count, make_cutter
 from steelyard.auditing.profiles.reference import Reference
 from steelyard.auditing.question import Question, Run
+from steelyard.auditing.reading.names import listed, series_of, without
 from steelyard.auditing.reading.read import label_series
 from steelyard.auditing.reading.sources import load
+from steelyard.auditing.reading.watch import Watch
 from steelyard.auditing.result import Finding
 from steelyard.errors import InputError
 from steelyard.numerics import as_generator
@@ -64,7 +67,8 @@ class Sides:
 
     ``reference`` is the profile that TRAIN is the sample of; its sums were stored
     earlier. ``labels`` are LIVE's: a column of it, or a value a row. ``cutter``
-    cuts LIVE into windows, and ``store`` takes what is found of each row.
+    cuts LIVE into windows, and ``store`` takes what is found of each row. ``indexes``
+    are the columns of each that its files call an index, and ``watch`` knows the files.
     """
 
     train: Side
@@ -73,6 +77,8 @@ class Sides:
     labels: str | pl.Series | None
     cutter: Cutter | None
     store: Store
+    indexes: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def sample_labels(self) -> Any:
@@ -84,6 +90,7 @@ class Sides:
     def findings(self) -> tuple[Finding, ...]:
         """Tell which tables are known in part."""
         told = [] if self.reference is None else [profile_finding(self.reference)]
+        told += index_findings(self.indexes)
         for side in (self.train, self.live):
             if side.sampled:
                 among = ", drawn among those with a target" if side.labelled else ""
@@ -107,6 +114,19 @@ def profile_finding(reference: Reference) -> Finding:
             f"The figures of the columns{also} are those of all rows."
         )
     return Finding("profile", "info", text, step="read")
+
+
+def index_findings(indexes: tuple[Sequence[str], Sequence[str]]) -> list[Finding]:
+    """Tell which columns are left out because their files call them an index."""
+    sides = [f"{listed(names)} in {side}" for side, names in zip(("TRAIN", "LIVE"), indexes) if names]
+    if not sides:
+        return []
+    text = (
+        f"Row names, not columns, are {' and '.join(sides)}, by what the files say (pandas and R write an "
+        "index so): left out. Where they mean more, make them a column before writing "
+        "(reset_index, or a name in the header)."
+    )
+    return [Finding("index-column", "info", text, step="read")]
 
 
 def open_sides(
@@ -135,13 +155,32 @@ def open_sides(
     if reference is not None:
         # Of a profile whose output is not judged those columns are none of TRAIN.
         kept = question.proba or question.prediction
-        train = reference.sample if kept else reference.sample.drop(reference.outputs)
+        train = reference.sample if kept else without(reference.sample, reference.outputs)
+    watch = Watch.of({"TRAIN": train, "LIVE": live, "labels": question.labels, "the model": question.model})
     large = too_large(train, question.sample) or too_large(live, question.sample)
     opened = _in_parts if large else _whole
-    sides, store = opened(train, live, question, run)
+    indexes: tuple[list[str], list[str]] = ([], [])
+    of_train = () if reference is None else tuple(column.name for column in reference.columns)
+    sides, store = opened(train, live, question, run, _Kept(question.columns, of_train, indexes))
     labels = _labels(question, sides[1].source, faults)
     cutter = _cutter(question, sides[1], run, faults)
-    return Sides(*sides, reference, labels, cutter, store)
+    told = tuple(indexes[0]), tuple(indexes[1])
+    return Sides(*sides, reference, labels, cutter, store, told, watch)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Columns that are kept even if a file calls them an index; and those that were left out, by side."""
+
+    named: frozenset[str]
+    of_train: tuple[str, ...]
+    indexes: tuple[list[str], list[str]]
+
+    def on(self, side: str, train: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the options by which a side is read; what is a column of TRAIN is one of LIVE."""
+        if side == "TRAIN":
+            return {"named": self.named, "indexes": self.indexes[0]}
+        return {"named": {*self.named, *self.of_train, *train}, "indexes": self.indexes[1]}
 
 
 def too_large(table: Any, sample: int) -> bool:
@@ -150,13 +189,15 @@ def too_large(table: Any, sample: int) -> bool:
     return rows is not None and rows > sample
 
 
-def _whole(train: Any, live: Any, question: Question, run: Run) -> tuple[tuple[Side, Side], Store]:
+def _whole(
+    train: Any, live: Any, question: Question, run: Run, kept: _Kept
+) -> tuple[tuple[Side, Side], Store]:
     """Return both tables as one part each."""
     del run
     faults: list[str] = []
-    frames = [
-        load(table, name, faults, question.dialect) for table, name in ((train, "TRAIN"), (live, "LIVE"))
-    ]
+    first = load(train, "TRAIN", faults, question.dialect, **kept.on("TRAIN"))
+    columns = () if first is None else tuple(first.columns)
+    frames = [first, load(live, "LIVE", faults, question.dialect, **kept.on("LIVE", columns))]
     if frames[0] is None or frames[1] is None:
         raise InputError(faults)
     held = [Frame(frame, max(frame.height, 1)) for frame in frames if frame is not None]
@@ -167,17 +208,19 @@ def _whole(train: Any, live: Any, question: Question, run: Run) -> tuple[tuple[S
     ), Memory()
 
 
-def _in_parts(train: Any, live: Any, question: Question, run: Run) -> tuple[tuple[Side, Side], Store]:
+def _in_parts(
+    train: Any, live: Any, question: Question, run: Run, kept: _Kept
+) -> tuple[tuple[Side, Side], Store]:
     """Open both tables in parts, and draw their samples."""
     faults: list[str] = []
     directory = run.directory()
     claim(directory)
     scratch = directory / TABLES
     scratch.mkdir(0o700, parents=True, exist_ok=True)
-    sources = [
-        open_source(table, name, faults, scratch=scratch, dialect=question.dialect)
-        for table, name in ((train, "TRAIN"), (live, "LIVE"))
-    ]
+    options: dict[str, Any] = {"scratch": scratch, "dialect": question.dialect}
+    first = open_source(train, "TRAIN", faults, **options, **kept.on("TRAIN"))
+    columns = () if first is None else first.columns
+    sources = [first, open_source(live, "LIVE", faults, **options, **kept.on("LIVE", columns))]
     if sources[0] is None or sources[1] is None:
         raise InputError(faults)
     if isinstance(question.labels, str) and question.labels not in sources[1].columns:
@@ -212,7 +255,7 @@ def _among_labelled(train: Side, question: Question, run: Run, rng: np.random.Ge
     target = question.target
     if target not in train.frame.columns or not train.sampled:
         return train
-    share = float(has_value(train.frame[target]).mean())
+    share = float(has_value(series_of(train.frame, target)).mean())
     if share >= _MOST_LABELLED:
         return train
     # So many rows as should hold a sample of labelled ones, of which the rest is let go.

@@ -10,6 +10,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.preprocessing import OneHotEncoder
 
 from steelyard.errors import InputError
@@ -80,10 +81,11 @@ class TableCoder:
             )
         columns = []
         for name, kind, codes in zip(self.names, self.kinds, self.codes):
-            found = _kind(table[name])
-            if found != kind and not _all_missing(table[name]):
+            column = _nameless(table[name])
+            found = _kind(column)
+            if found != kind and not _all_missing(column):
                 raise InputError(f"column {name!r} is {found} in X and was {kind}; bring both to one type.")
-            columns.append(_numbers(table[name]) if codes is None else _coded(_texts(table[name]), codes))
+            columns.append(_numbers(column) if codes is None else _coded(_texts(column), codes))
         return np.column_stack(columns)
 
 
@@ -257,8 +259,8 @@ def code_tables(X: Any, X_target: Any) -> Coded:
         raise InputError("one of X and X_target is a data frame and the other is not; pass two of a kind.")
     _check_columns(source.columns, target.columns)
     faults, columns, codes, kinds = [], [], [], []
-    by_name = dict(zip(target.columns, target.iter_columns()))
-    for name, column in zip(source.columns, source.iter_columns()):
+    by_name = dict(zip(target.columns, map(_nameless, target.iter_columns())))
+    for name, column in zip(source.columns, map(_nameless, source.iter_columns())):
         pair = column, by_name[name]
         both = [_kind(part) for part in pair]
         if both[0] != both[1]:  # a column without values is of any kind
@@ -292,6 +294,11 @@ def code_tables(X: Any, X_target: Any) -> Coded:
     )
 
 
+def _nameless(column: Any) -> Any:
+    """Return a column without its name, which Polars would take for a pattern if it is ``^b$``."""
+    return column.alias("column")
+
+
 def _coded_arrays(X: Any, X_target: Any) -> Coded:
     both = [_float_array(table, name) for name, table in (("X", X), ("X_target", X_target))]
     width = both[0].shape[-1] if both[0].ndim else 0
@@ -300,6 +307,8 @@ def _coded_arrays(X: Any, X_target: Any) -> Coded:
 
 
 def _float_array(table: Any, name: str) -> FloatArray:
+    if issparse(table):
+        raise InputError(f"{name} is a sparse matrix; pass an array, {name}.toarray(), if it fits in memory.")
     try:
         # The checks of the estimator say what is wrong with the shape.
         return np.asarray(table, dtype=np.float64)
@@ -311,6 +320,9 @@ def _float_array(table: Any, name: str) -> FloatArray:
 
 
 def _check_columns(source: list[str], target: list[str]) -> None:
+    for name, columns in (("X", source), ("X_target", target)):
+        if not columns:
+            raise InputError(f"{name} has no columns; pass a table with columns and rows.")
     shared = set(source) & set(target)
     if not shared:
         raise InputError(

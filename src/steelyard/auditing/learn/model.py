@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from steelyard.auditing.reading.names import only
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import IntArray, ModelOutput, Tables
 from steelyard.errors import InputError
@@ -121,7 +122,7 @@ class Applied:
 
     def on(self, frame: pl.DataFrame, side: str) -> Outputs:
         """Return the model's output on rows of the named table."""
-        return _output_of(self.model, self.classes, frame.select(self.names), side)
+        return _output_of(self.model, self.classes, only(frame, self.names), side)
 
 
 def _columns_of(model: Any, tables: Tables) -> list[str]:

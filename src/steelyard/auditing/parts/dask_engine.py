@@ -287,7 +287,9 @@ class _Tasks:
             from dask import delayed
 
             # All slices of a partition wait for the same one, which its workers then let go of.
-            partition = delayed(as_polars, pure=False)(self._source.partitions[part.file])
+            partition = delayed(as_polars, pure=False)(
+                self._source.partitions[part.file], self._source.dialect
+            )
             self._partition = part.file, self._client.compute(partition, retries=_RETRIES)
         return self._partition[1]
 

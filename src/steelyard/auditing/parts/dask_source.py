@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,8 @@ import polars as pl
 
 from steelyard.auditing.parts.dask_tasks import UNSTEADY, as_polars
 from steelyard.auditing.parts.source import PART_ROWS, Part, cut
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
+from steelyard.auditing.reading.names import repeated_fault
 from steelyard.auditing.reading.sources import computed
 from steelyard.errors import InputError
 
@@ -29,6 +31,7 @@ class DaskFrame:
     columns: tuple[str, ...]
     name: str
     part_rows: int = PART_ROWS
+    dialect: Dialect = PLAIN
     parts: tuple[Part, ...] = field(init=False, repr=False)
     _recent: _Recent = field(init=False, repr=False, compare=False)
 
@@ -53,7 +56,8 @@ class DaskFrame:
         return [self.name, len(self.sizes), self.rows]
 
     def _compute(self, number: int) -> pl.DataFrame:
-        return as_polars(computed(self.partitions[number], "a partition of the Dask DataFrame"))
+        partition = computed(self.partitions[number], "a partition of the Dask DataFrame")
+        return as_polars(partition, self.dialect)
 
 
 class _Recent:
@@ -98,13 +102,14 @@ def count_dask(frame: Any) -> int:
     return sum(sizes)
 
 
-def open_dask(frame: Any, side: str, faults: list[str], *, part_rows: int = PART_ROWS) -> DaskFrame | None:
+def open_dask(
+    frame: Any, side: str, faults: list[str], *, part_rows: int = PART_ROWS, dialect: Dialect = PLAIN
+) -> DaskFrame | None:
     """Return a Dask DataFrame in parts; None, and why in ``faults``, if it is none to audit."""
     columns = tuple(str(name) for name in frame.columns)
-    repeated = [name for name, count in Counter(columns).items() if count > 1]
-    if repeated:
-        names = ", ".join(map(repr, repeated))
-        faults.append(f"{side} has more than one column named {names}; rename or remove the copies")
+    fault = repeated_fault(side, columns)
+    if fault is not None:
+        faults.append(fault)
         return None
     name, partitions = _partitions(frame)
     with _lock:
@@ -113,7 +118,7 @@ def open_dask(frame: Any, side: str, faults: list[str], *, part_rows: int = PART
     if not sum(sizes):
         faults.append(f"{side} has no rows; give a table with a header and rows")
         return None
-    return DaskFrame(partitions, sizes, columns, name, part_rows)
+    return DaskFrame(partitions, sizes, columns, name, part_rows, dialect)
 
 
 # What was counted to see whether a frame is too large to hold is counted again by nobody: its

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from steelyard._version import __version__
 from steelyard.auditing.parts.source import Files, Part
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.sources import load
 from steelyard.errors import InputError
 
@@ -90,10 +91,10 @@ def apply(function: Callable[[Part], Any], part: Part, rows: bytes | pl.DataFram
         raise
 
 
-def as_polars(partition: Any) -> pl.DataFrame:
+def as_polars(partition: Any, dialect: Dialect = PLAIN) -> pl.DataFrame:
     """Return a partition as the audit reads a data frame."""
     faults: list[str] = []
-    frame = load(partition, "a partition of the Dask DataFrame", faults)
+    frame = load(partition, "a partition of the Dask DataFrame", faults, dialect)
     if frame is None:
         raise InputError(faults)
     return frame

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import errno
-import glob
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from steelyard.auditing.parts.source import PART_ROWS, Files, Frame, Source, is_parquet, system_number
+from steelyard.auditing.parts.source import PART_ROWS, Files, Frame, Source, system_number
 from steelyard.auditing.parts.spool import new_table
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
-from steelyard.auditing.reading.sources import is_dask, joined, load, scan_files
+from steelyard.auditing.reading.places import kind_of
+from steelyard.auditing.reading.sources import (
+    FULL_DISK,
+    Opened,
+    is_arrow_file,
+    is_dask,
+    joined,
+    load,
+    scan_files,
+)
+from steelyard.auditing.reading.tidy import Tidy
 from steelyard.errors import InputError
-
-_RANDOM_ACCESS = {".parquet", ".pq", ".arrow", ".feather", ".ipc"}
 
 
 def count_rows(source: Any) -> int | None:
@@ -31,9 +38,10 @@ def count_rows(source: Any) -> int | None:
         faults: list[str] = []
         counts: list[int] = []
 
-        def counted(scan: pl.LazyFrame) -> pl.LazyFrame:
-            counts.append(scan.select(pl.len()).collect().item())
-            return scan
+        def counted(opened: Opened) -> pl.LazyFrame:
+            counts.append(_rows(opened.scan))
+            # What was unpacked is gone afterwards.
+            return pl.LazyFrame(schema=opened.scan.collect_schema())
 
         return sum(counts) if scan_files(source, "", faults, settle=counted) is not None else None
     if hasattr(source, "parts") and hasattr(source, "read"):
@@ -56,14 +64,16 @@ def open_source(
     scratch: Path,
     part_rows: int | None = None,
     dialect: Dialect = PLAIN,
+    named: Collection[str] = (),
+    indexes: list[str] | None = None,
 ) -> Source | None:
     """Return a table in parts.
 
     Parameters
     ----------
-    source : path, glob, Source or data frame
-        Of Parquet and Arrow files any part can be read; CSV and NDJSON files are first written
-        anew as Parquet under ``scratch``, in a stream.
+    source : path, directory, glob, Source or data frame
+        Of Parquet and Arrow files any part can be read; CSV, NDJSON and compressed files are first
+        written anew as Parquet under ``scratch``, in a stream.
     side : str
         What to call the table in a message.
     faults : list of str
@@ -74,6 +84,10 @@ def open_source(
         `PART_ROWS` by default.
     dialect : Dialect
         How the caller says that values are to be read.
+    named : collection of str
+        Columns that are kept even if a file calls them an index.
+    indexes : list of str, optional
+        Columns that are left out as an index are appended here.
 
     Returns
     -------
@@ -86,28 +100,38 @@ def open_source(
     if is_dask(source):
         from steelyard.auditing.parts.dask_source import open_dask
 
-        return open_dask(source, side, faults, part_rows=part_rows)
+        return open_dask(source, side, faults, part_rows=part_rows, dialect=dialect)
     if not isinstance(source, (str, Path)):
         frame = load(source, side, faults, dialect)
         return None if frame is None else Frame(frame, part_rows)
     paths: list[str] = []
     sizes: list[int] = []
-    # What is opened next, known to ``settle`` by its turn alone: the files come in sorted order.
-    names = _named(source)
+    names: list[str] = []
+    tidied: list[Tidy] = []
 
-    def settled(scan: pl.LazyFrame) -> pl.LazyFrame:
-        name = names[len(paths)]
-        if name.suffix.lower() not in _RANDOM_ACCESS or not _sliceable(name):
-            rewritten = new_table(scratch, f"{side.lower()}-{len(paths):05d}.parquet")
-            _rewrite(scan, rewritten)
-            name = rewritten
-            scan = pl.scan_parquet(name, glob=False)
-        sizes.append(scan.select(pl.len()).collect().item())
+    def settled(opened: Opened) -> pl.LazyFrame:
+        path, tidy, scan = opened.path, opened.tidy, opened.scan
+        if not _sliceable(opened):
+            path, tidy = new_table(scratch, f"{side.lower()}-{len(paths):05d}.parquet"), Tidy()
+            _rewrite(scan, path)
+            scan = pl.scan_parquet(path, glob=False)
+        sizes.append(_rows(scan))
         # Whoever reads a part may stand in another directory.
-        paths.append(str(name.absolute()))
+        paths.append(str(path.absolute()))
+        names.append(str(opened.place.path))
+        tidied.append(tidy)
         return scan
 
-    scans = scan_files(source, side, faults, settle=settled, dialect=dialect)
+    scans = scan_files(
+        source,
+        side,
+        faults,
+        settle=settled,
+        dialect=dialect,
+        named=named,
+        indexes=indexes,
+        scratch=scratch,
+    )
     if scans is None:
         return None
     if not sum(sizes):
@@ -118,7 +142,21 @@ def open_source(
         return None
     # A part is read as the whole table would be: one file's numbers may be another's texts.
     types = together.collect_schema()
-    return Files(tuple(paths), tuple(sizes), tuple(types), part_rows, tuple(map(str, names)), dict(types))
+    return Files(
+        tuple(paths), tuple(sizes), tuple(types), part_rows, tuple(names), dict(types), tuple(tidied)
+    )
+
+
+def _rows(scan: pl.LazyFrame) -> int:
+    return int(scan.select(pl.len()).collect().item())
+
+
+def _sliceable(opened: Opened) -> bool:
+    """Whether reading can begin at any row of a file that will still be there."""
+    if opened.path != opened.place.path:
+        return False
+    kind = kind_of(opened.path)
+    return kind == "Parquet" or (kind == "Arrow" and is_arrow_file(opened.path))
 
 
 def _rewrite(scan: pl.LazyFrame, path: Path) -> None:
@@ -127,27 +165,10 @@ def _rewrite(scan: pl.LazyFrame, path: Path) -> None:
         scan.sink_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         number = system_number(error)
-        if number not in _DISK:
+        if number not in FULL_DISK:
             raise
         path.unlink(missing_ok=True)
         raise InputError(
             f"cannot write '{path}': {os.strerror(number)}; CSV and NDJSON files are written anew "
             "to be read in parts: free space, choose another place (--out), or give Parquet files"
         ) from error
-
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-
-
-def _named(source: str | Path) -> list[Path]:
-    if Path(source).exists():
-        return [Path(source)]
-    return [Path(name) for name in sorted(glob.glob(str(source), recursive=True)) if Path(name).is_file()]
-
-
-def _sliceable(path: Path) -> bool:
-    """Whether an Arrow file is of the format that allows to begin anywhere."""
-    if is_parquet(path):
-        return True
-    with path.open("rb") as handle:
-        return handle.read(6) == b"ARROW1"

@@ -12,8 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import polars.selectors as cs
 
+from steelyard.auditing.reading.names import first_line, only, recast, series_of, stacked
+from steelyard.auditing.reading.places import kind_of
+from steelyard.auditing.reading.sources import scan_plain
+from steelyard.auditing.reading.tidy import Tidy
 from steelyard.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -85,7 +88,8 @@ class Source(Protocol):
 class Files:
     """Parquet or Arrow files, read by slices.
 
-    ``sizes`` holds their rows, and ``types`` those that hold every file's values.
+    ``sizes`` holds their rows, ``types`` those that hold every file's values, and ``tidied`` what is
+    done to each file's columns.
     """
 
     paths: tuple[str, ...]
@@ -94,6 +98,7 @@ class Files:
     part_rows: int = PART_ROWS
     names: tuple[str, ...] = ()
     types: Mapping[str, pl.DataType] = field(default_factory=dict, repr=False)
+    tidied: tuple[Tidy, ...] = field(default=(), repr=False)
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,15 +112,15 @@ class Files:
     def read(self, part: Part) -> pl.DataFrame:
         """Return the rows of one part."""
         path = self.paths[part.file]
-        name = Path(path)
-        scan = pl.scan_parquet(name, glob=False) if is_parquet(name) else pl.scan_ipc(name)
+        tidy = self.tidied[part.file] if self.tidied else Tidy()
         try:
-            frame = scan.select(self.columns).slice(part.start, part.rows).collect()
+            scan = scan_plain(Path(path), kind_of(Path(path)) or "Arrow")
+            frame = only(tidy(scan.slice(part.start, part.rows)), self.columns).collect()
         except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
-            raise InputError(f"'{path}' cannot be read any more: {error}") from error
+            raise InputError(f"'{path}' cannot be read any more: {first_line(error)}") from error
         if frame.height != part.rows:
             raise InputError(f"'{path}' has lost rows while it was read; run again on files that rest")
-        return frame.cast(pl.Schema(self.types)).with_columns(cs.decimal().cast(pl.Float64))
+        return recast(frame, dict(self.types)) if self.types else frame
 
     def identity(self) -> list[Any]:
         """Return names, sizes and times of change of the files as the caller named them."""
@@ -165,11 +170,6 @@ def system_number(error: BaseException) -> int:
     return 0 if number is None else int(number[1])
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file is named like a Parquet file."""
-    return path.suffix.lower() in {".parquet", ".pq"}
-
-
 def gather(
     source: Source,
     rows: IntArray,
@@ -186,8 +186,7 @@ def gather(
     """
     wanted = [p for p in source.parts if len(_within(rows, p))]
     pieces = list(run(Taken(source, rows), wanted))
-    # One file's integers may be another's decimals: the wider type holds both.
-    return pl.concat(pieces, how="vertical_relaxed").rechunk()
+    return stacked(pieces).rechunk()
 
 
 def gather_known(
@@ -199,7 +198,7 @@ def gather_known(
     """Return those of the rows of ascending numbers that have a value in a column, and their numbers."""
     wanted = [p for p in source.parts if len(_within(rows, p))]
     pieces = list(run(TakenKnown(source, rows, column), wanted))
-    frame = pl.concat([piece for piece, _ in pieces], how="vertical_relaxed").rechunk()
+    frame = stacked([piece for piece, _ in pieces]).rechunk()
     return frame, np.concatenate([index for _, index in pieces])
 
 
@@ -215,7 +214,7 @@ class TakenKnown:
         """Read the part and keep them."""
         index = _within(self.rows, part)
         frame = self.source.read(part)[index - part.first]
-        known = has_value(frame[self.column])
+        known = has_value(series_of(frame, self.column))
         return frame.filter(pl.Series(known)), index[known]
 
 

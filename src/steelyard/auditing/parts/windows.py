@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.parts.source import Part, Source, gather
+from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.windows import (
     MOST_WINDOWS,
     calendar_name,
@@ -159,7 +160,7 @@ class _Times:
 
 def _times(frame: pl.DataFrame, column: str, *, calendar: bool) -> FloatArray:
     faults: list[str] = []
-    values = clock(frame[column], calendar=calendar, faults=faults)
+    values = clock(series_of(frame, column), calendar=calendar, faults=faults)
     if values is None:
         raise InputError(faults)
     return values

@@ -26,10 +26,13 @@ from steelyard.auditing.profiles.reference import (
     ReferenceColumn,
 )
 from steelyard.auditing.reading.columns import convert, is_date, is_text
+from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
+from steelyard.auditing.reading.names import as_name, as_names, only, series_of, stacked, without
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import MIN_ROWS, read_tables
 from steelyard.auditing.reading.target import Target, encode_target, read_output
 from steelyard.auditing.reading.triage import judge_column, unusable
+from steelyard.auditing.reading.watch import Watch
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.sums import score_edges
 from steelyard.auditing.tables import Tables
@@ -60,6 +63,10 @@ def profile(
     prediction: str | None = None,
     exclude: str | Sequence[str] = (),
     positive: Any = None,
+    task: str | None = None,
+    categorical: str | Sequence[str] = (),
+    null: str | Sequence[str] = (),
+    decimal: str = ".",
     sample: int = SAMPLE_ROWS,
     seed: int = 0,
     progress: Progress = silent,
@@ -69,7 +76,8 @@ def profile(
     Parameters
     ----------
     train : path, or pandas, Polars or Arrow table
-        CSV, Parquet, Arrow/Feather or NDJSON, one file or a glob; read in parts and never held whole.
+        CSV, Parquet, Arrow/Feather or NDJSON, one file, a directory or a glob; read in parts and never
+        held whole.
     target : str
         The column to predict.
     proba : str or sequence of str, optional
@@ -80,6 +88,8 @@ def profile(
         Columns of which nothing is to be kept but how many values are missing and how many differ.
     positive : object, optional
         The positive one of two classes.
+    task, categorical, null, decimal : optional
+        How TRAIN is read, as `steelyard.audit` takes them; LIVE is read so later.
     sample : int
         Rows to keep at most.
     seed : int
@@ -112,13 +122,11 @@ def profile(
     >>> reference.rows, reference.sample.height, reference.columns[0].profile.mean
     (1000, 400, 0.525)
     """
+    read_as = dialect(task=task, categorical=as_names(categorical), null=null, decimal=decimal)
     named = _Named(
-        target,
-        (proba,) if isinstance(proba, str) else tuple(proba),
-        prediction,
-        (exclude,) if isinstance(exclude, str) else tuple(exclude),
-        positive,
+        as_name(target), as_names(proba), as_name(prediction), as_names(exclude), positive, read_as
     )
+    watch = Watch.of({"TRAIN": train})
     if not MIN_ROWS <= sample <= MOST_SAMPLED:
         raise InputError(f"a sample of {sample} rows: keep from {MIN_ROWS} to {MOST_SAMPLED:,}")
     salt = draw_seed(as_generator(seed))
@@ -126,7 +134,9 @@ def profile(
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="steelyard-") as scratch:
         with progress.step("Opening TRAIN"):
-            source = open_source(train, "TRAIN", faults, scratch=Path(scratch))
+            source = open_source(
+                train, "TRAIN", faults, scratch=Path(scratch), dialect=read_as, named=named.columns
+            )
             if source is not None:
                 faults += named.faults(source.columns)
                 cells = min(sample, source.rows) * len(set(source.columns) - set(named.exclude))
@@ -143,15 +153,16 @@ def profile(
             tables = named.read(drawn)
         with progress.step("Adding up all rows") as done:
             sums = _add_up(source, named, tables, engine.map, done)
+    watch.check()
     columns = tuple(_column(name, named, tables, sums) for name in source.columns)
     kept = [c.name for c in columns if c.name not in named.dropped and not _WITHHELD & set(c.issues)]
     plain = positive.item() if isinstance(positive, np.generic) else positive
     return Reference(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         steelyard_version=__version__,
-        target=target,
+        target=named.target,
         proba=named.proba,
-        prediction=prediction,
+        prediction=named.prediction,
         positive=plain if plain is None or isinstance(plain, (str, int, float)) else str(plain),
         exclude=named.exclude,
         seed=int(seed),
@@ -159,8 +170,9 @@ def profile(
         unlabelled=sums.unlabelled,
         unknown=sums.unknown,
         columns=columns,
-        sample=drawn.select(kept),
+        sample=only(drawn, kept),
         sums=sums.sums,
+        dialect=read_as,
     )
 
 
@@ -173,6 +185,12 @@ class _Named:
     prediction: str | None
     exclude: tuple[str, ...]
     positive: Any
+    dialect: Dialect = PLAIN
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """All of them, whatever they are for."""
+        return frozenset((self.target, *self.outputs, *self.exclude, *self.dialect.categorical))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -199,11 +217,12 @@ class _Named:
         try:
             return read_tables(
                 drawn,
-                drawn.drop(self.target),
+                without(drawn, [self.target]),
                 target=self.target,
                 proba=self.proba,
                 prediction=self.prediction,
                 positive=self.positive,
+                dialect=self.dialect,
             )
         except InputError as error:
             # The same rows stand on both sides, so that most faults are told twice.
@@ -231,8 +250,7 @@ class _Drawn:
 
     def followed_by(self, other: _Drawn) -> _Drawn:
         """Return both sets of rows, this one's first."""
-        # One file's integers may be another's decimals: the wider type holds both.
-        frame = pl.concat([self.frame, other.frame], how="vertical_relaxed")
+        frame = stacked([self.frame, other.frame])
         index = np.concatenate([self.index, other.index])
         return _Drawn(frame, index, np.concatenate([self.keys, other.keys]))
 
@@ -248,14 +266,14 @@ class _Draw:
 
     def __call__(self, part: Part) -> _Drawn:
         frame = self.source.read(part)
-        column = frame[self.named.target]
+        column = series_of(frame, self.named.target)
         known = column.is_not_null()
         if column.dtype.is_float():
             known &= ~column.is_nan().fill_null(False)
         rows = np.flatnonzero(known.to_numpy())
         index = part.index[rows]
         keys = scatter(index.astype(np.uint64) ^ scatter(np.array([self.salt], dtype=np.uint64))[0])
-        return _Drawn(frame[rows].drop(self.named.dropped), index, keys).lowest(self.most)
+        return _Drawn(without(frame[rows], self.named.dropped), index, keys).lowest(self.most)
 
 
 def _draw(
@@ -314,29 +332,29 @@ class _AddUp:
     def __call__(self, part: Part) -> _Sums:
         named = self.named
         frame = self.source.read(part)
-        y, unlabelled = encode_target(frame[named.target], self.target)
+        y, unlabelled = encode_target(series_of(frame, named.target), self.target)
         kept = np.flatnonzero(np.isfinite(y))
         frame, y = frame[kept], y[kept]
         profiles = {}
         for name in frame.columns:
-            kind = self.kinds.get(name) or _kind_of(frame[name].dtype)
+            kind = self.kinds.get(name) or _kind_of(series_of(frame, name).dtype)
             if kind is not None:
-                profiles[name] = self._profile(frame[name], kind, part)
+                profiles[name] = self._profile(name, series_of(frame, name), kind, part)
         return _Sums(
             rows=len(y),
             unlabelled=unlabelled,
             unknown=part.rows - unlabelled - len(y),
-            nulls={name: frame[name].null_count() for name in frame.columns},
+            nulls={name: series_of(frame, name).null_count() for name in frame.columns},
             profiles=profiles,
             sums=self._metrics(frame, y) if named.outputs else None,
         )
 
-    def _profile(self, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
+    def _profile(self, name: str, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
         read = convert(column, "category" if kind == "text" else kind)  # type: ignore[arg-type]
         made = ColumnProfile("category" if kind in ("category", "text") else "number", stream=part.number)
         made.update(read)
-        fault = unusable(column.name, "TRAIN", made, f" in {part.span}")
-        if fault is not None and column.name in self.features:
+        fault = unusable(name, "TRAIN", made, f" in {part.span}")
+        if fault is not None and name in self.features:
             raise InputError(fault)
         return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,8 @@ import polars as pl
 
 from steelyard.auditing.profiles.parquet_footer import is_uncompressed
 from steelyard.auditing.profiles.sealed import SUFFIX, Sealed, is_sealed, write_sealed
+from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
+from steelyard.auditing.reading.names import column
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.result import Finding
 from steelyard.errors import InputError
@@ -20,7 +22,7 @@ from steelyard.evaluation.sums import MetricSums
 from steelyard.reporting.places import file_faults
 
 FORMAT = 2
-"""Version of the file's content. Readers refuse others; what seals the file is the same in all."""
+"""Version of the file's content. Readers refuse newer ones; what seals the file is the same in all."""
 
 MOST_SAMPLED = 10_000_000
 """Rows that a profile may hold."""
@@ -125,6 +127,8 @@ class Reference:
         A uniform sample of the rows, in their order: features, target and the model's output.
     sums : MetricSums or None
         Of all rows, where the deployed model's output is in columns.
+    dialect : Dialect
+        How TRAIN was read, and LIVE is to be.
 
     Notes
     -----
@@ -146,6 +150,7 @@ class Reference:
     columns: tuple[ReferenceColumn, ...] = field(repr=False)
     sample: pl.DataFrame = field(repr=False)
     sums: MetricSums | None = field(default=None, repr=False)
+    dialect: Dialect = PLAIN
 
     @property
     def whole(self) -> bool:
@@ -187,8 +192,9 @@ class Reference:
         faults = reference_faults(path)
         if faults:
             raise InputError(faults)
-        named = [f.name for f in fields(self) if f.name not in ("columns", "sample", "sums")]
+        named = [f.name for f in fields(self) if f.name not in ("columns", "sample", "sums", "dialect")]
         manifest = {"magic": _MAGIC, "format": FORMAT, **{name: getattr(self, name) for name in named}}
+        manifest["dialect"] = _dialect_as_plain(self.dialect)
         manifest["sample_rows"] = self.sample.height
         manifest["sample_columns"] = self.sample.columns
         fault = _too_large(self.sample.lazy(), self.sample.height)
@@ -287,8 +293,13 @@ def load_reference(path: str | Path) -> Reference:
 
 def _made(manifest: dict[str, Any], columns: list[Any], sums: Any, content: bytes) -> Reference:
     """Return the profile, if its parts fit together."""
-    stated = _typed({key: value for key, value in manifest.items() if key != "magic"}, _MANIFEST)
+    plain = {key: value for key, value in manifest.items() if key != "magic"}
+    if plain.get("format") == 1:
+        # The first format knew no dialect.
+        plain = {**plain, "dialect": _dialect_as_plain(PLAIN)}
+    stated = _typed(plain, _MANIFEST)
     del stated["format"]
+    how = _typed(stated.pop("dialect"), _DIALECT)
     rows, names = stated.pop("sample_rows"), stated.pop("sample_columns")
     if not 0 < rows <= min(stated["rows"], MOST_SAMPLED):
         raise ValueError(f"a sample of {rows:,} of {stated['rows']:,} rows")
@@ -307,6 +318,7 @@ def _made(manifest: dict[str, Any], columns: list[Any], sums: Any, content: byte
         columns=read,
         sample=pl.read_parquet(BytesIO(content)),
         sums=None if sums is None else MetricSums.from_dict(sums),
+        dialect=dialect(**how),
     )
     described = [column.name for column in read]
     if len(set(described)) != len(described) or [n for n in described if n in set(names)] != names:
@@ -325,12 +337,16 @@ def _too_large(scan: pl.LazyFrame, rows: int) -> str:
     for name, dtype in schema.items():
         if dtype.is_nested():
             return f"column '{name}' of the sample is of type {dtype}"
-        column = pl.col(name)
-        size = {pl.String: column.str.len_bytes(), pl.Binary: column.bin.size()}.get(type(dtype))
+        values = column(name)
+        size = {pl.String: values.str.len_bytes(), pl.Binary: values.bin.size()}.get(type(dtype))
         # One text can be repeated at no cost until somebody writes it out.
         if size is not None and scan.select(size.cast(pl.UInt64).sum()).collect().item() > MOST_TEXT:
             return f"the texts of column '{name}' take more than {MOST_TEXT:,} bytes"
     return ""
+
+
+def _dialect_as_plain(how: Dialect) -> dict[str, Any]:
+    return {**asdict(how), "categorical": list(how.categorical), "null": list(how.null)}
 
 
 def _json(plain: Any) -> bytes:
@@ -387,7 +403,7 @@ def _is_mapping(value: Any) -> bool:
 
 
 _MANIFEST: Mapping[str, Check] = {
-    "format": lambda value: value == FORMAT,
+    "format": lambda value: value in (1, FORMAT),
     "created": _is_text,
     "steelyard_version": _is_text,
     "target": _is_text,
@@ -401,6 +417,13 @@ _MANIFEST: Mapping[str, Check] = {
     "unknown": _is_count,
     "sample_rows": _is_count,
     "sample_columns": _are_texts,
+    "dialect": _is_mapping,
+}
+_DIALECT: Mapping[str, Check] = {
+    "task": _or_none(_one_of("classification", "regression")),
+    "categorical": _are_texts,
+    "null": _are_texts,
+    "decimal": _one_of(".", ","),
 }
 _COLUMN: Mapping[str, Check] = {
     "name": _is_text,

@@ -14,6 +14,7 @@ import polars as pl
 from steelyard.auditing.profiles.reference import ReferenceColumn
 from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
+from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
@@ -152,7 +153,7 @@ def _left_out(column: ReferenceColumn, live: pl.DataFrame) -> ColumnNote:
     distinct: int | None = None
     issues = column.issues or ("excluded",)
     if column.name in live.columns:
-        series = live[column.name]
+        series = series_of(live, column.name)
         missing, distinct = series.null_count() / max(series.len(), 1), series.drop_nulls().n_unique()
         both = align(column.name, series, series)
         if "excluded" not in issues and both.fault is None and both.kind != "absent":
@@ -181,9 +182,9 @@ def label_series(labels: Any, target: str, faults: list[str], dialect: Dialect =
 
 def _only_column(frame: pl.DataFrame, target: str, faults: list[str]) -> pl.Series | None:
     if target in frame.columns:
-        return frame[target]
+        return series_of(frame, target)
     if frame.width == 1:
-        return frame.to_series()
+        return series_of(frame, frame.columns[0])
     faults.append(
         f"labels: {frame.width} columns ({_columns(frame.columns)}) and none is named "
         f"'{target}'; give one column"
@@ -251,7 +252,7 @@ class _Reading:
         """Encode the target and leave out the rows of TRAIN that lack it."""
         if self.target not in self.frame.columns:
             return None
-        column = self.frame[self.target]
+        column = series_of(self.frame, self.target)
         if column.dtype.is_float():
             column = column.fill_nan(None)
         known = column.is_not_null()
@@ -271,7 +272,7 @@ class _Reading:
         """Whether the deployed model's predictions are numbers with fractions, as no class would be."""
         if self.prediction is None or self.prediction not in self.frame.columns:
             return False
-        column, target = self.frame[self.prediction], self.frame[self.target]
+        column, target = series_of(self.frame, self.prediction), series_of(self.frame, self.target)
         if not column.dtype.is_float() or not target.dtype.is_numeric():
             return False
         values = column.fill_nan(None).drop_nulls()
@@ -283,7 +284,7 @@ class _Reading:
         if labels is None:
             if (
                 self.target in self.frame_live.columns
-                and self.frame_live[self.target].null_count() < self.frame_live.height
+                and series_of(self.frame_live, self.target).null_count() < self.frame_live.height
             ):
                 text = (
                     f"LIVE has the target column '{self.target}' too; it was not looked at. "
@@ -304,7 +305,7 @@ class _Reading:
 
     def _label_series(self, labels: Any) -> pl.Series | None:
         if self.label_column is not None:
-            return self.frame_live[self.label_column]
+            return series_of(self.frame_live, self.label_column)
         return label_series(labels, self.target, self.faults, self.dialect)
 
     def read_outputs(self, decided: Target | None) -> GivenOutput | None:
@@ -334,7 +335,7 @@ class _Reading:
             elif name not in self.frame_live.columns:
                 self._judge_lacking(name)
             else:
-                aligned = align(name, self.frame[name], self.frame_live[name])
+                aligned = align(name, series_of(self.frame, name), series_of(self.frame_live, name))
                 verdict = self._judge(name, aligned)
                 if verdict is None or verdict.dropped:
                     continue
@@ -361,7 +362,7 @@ class _Reading:
 
     def _judge_lacking(self, name: str) -> None:
         """Judge a column that LIVE lacks: no harm if it would have been left out anyway."""
-        alone = align(name, self.frame[name], self.frame[name])
+        alone = align(name, series_of(self.frame, name), series_of(self.frame, name))
         if alone.fault is None and alone.kind != "absent":
             profile = _profile(alone.kind, alone.train)
             verdict = judge_column(name, profile, profile, kind=alone.kind)
@@ -400,7 +401,10 @@ class _Reading:
         return verdict
 
     def _note(self, name: str, role: Literal["feature", "target", "output", "time", "dropped"]) -> None:
-        sides = [frame[name] if name in frame.columns else None for frame in (self.frame, self.frame_live)]
+        sides = [
+            series_of(frame, name) if name in frame.columns else None
+            for frame in (self.frame, self.frame_live)
+        ]
         if name == self.target and self.label_column != name:
             sides[1] = None
         first = next(side for side in sides if side is not None)

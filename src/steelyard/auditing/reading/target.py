@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.reading.columns import as_text, is_text, parse_numbers
+from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.triage import LARGEST
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import Task
@@ -309,7 +310,7 @@ def read_output(
     probabilities = _read_proba(frame, side, target, proba, faults) if proba else None
     if prediction is not None:
         what = f"prediction column '{prediction}' in {side}"
-        read = read_labels(frame[prediction], target, what, faults)
+        read = read_labels(series_of(frame, prediction), target, what, faults)
         if read is not None and target.classes is None:
             value = read
         elif read is not None:
@@ -358,7 +359,10 @@ def _read_proba(
                 f"{len(names)} probability columns were given for {len(classes)} classes; name one a class"
             )
         return None
-    columns = [_probability(frame[name], f"probability column '{name}' in {side}", faults) for name in names]
+    columns = [
+        _probability(series_of(frame, name), f"probability column '{name}' in {side}", faults)
+        for name in names
+    ]
     if any(column is None for column in columns):
         return None
     p = np.column_stack([column for column in columns if column is not None])

@@ -83,7 +83,7 @@ class Question:
     @property
     def columns(self) -> frozenset[str]:
         """Columns that the caller named, whatever they are for."""
-        named = [self.target, *self.proba, self.prediction, self.time, *self.exclude]
+        named = [self.target, *self.proba, self.prediction, self.time, self.environment, *self.exclude]
         named += [*self.dialect.categorical, self.labels if isinstance(self.labels, str) else None]
         return frozenset(name for name in named if name is not None)
 
@@ -115,7 +115,12 @@ def ask(
     check_weighting(rest["weighting"])
     target, prediction = as_name(target), as_name(prediction)
     proba, exclude, categorical = as_names(proba), as_names(exclude), as_names(categorical)
-    rest = {**rest, "time": as_name(rest.get("time")), "labels": _label_name(rest.get("labels"))}
+    rest = {
+        **rest,
+        "environment": as_name(rest.get("environment")),
+        "time": as_name(rest.get("time")),
+        "labels": _label_name(rest.get("labels")),
+    }
     named = {"target": target, "proba": proba, "prediction": prediction, "positive": rest["positive"]}
     if reference is not None:
         _check_reference(reference, named)

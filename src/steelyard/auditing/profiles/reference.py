@@ -22,7 +22,7 @@ from steelyard.evaluation.sums import MetricSums
 from steelyard.reporting.places import file_faults
 
 FORMAT = 2
-"""Version of the file's content. Readers refuse newer ones; what seals the file is the same in all."""
+"""Version of the file's content. Readers refuse others; what seals the file is the same in all."""
 
 MOST_SAMPLED = 10_000_000
 """Rows that a profile may hold."""
@@ -294,9 +294,6 @@ def load_reference(path: str | Path) -> Reference:
 def _made(manifest: dict[str, Any], columns: list[Any], sums: Any, content: bytes) -> Reference:
     """Return the profile, if its parts fit together."""
     plain = {key: value for key, value in manifest.items() if key != "magic"}
-    if plain.get("format") == 1:
-        # The first format knew no dialect.
-        plain = {**plain, "dialect": _dialect_as_plain(PLAIN)}
     stated = _typed(plain, _MANIFEST)
     del stated["format"]
     how = _typed(stated.pop("dialect"), _DIALECT)
@@ -403,7 +400,7 @@ def _is_mapping(value: Any) -> bool:
 
 
 _MANIFEST: Mapping[str, Check] = {
-    "format": lambda value: value in (1, FORMAT),
+    "format": lambda value: value == FORMAT,
     "created": _is_text,
     "steelyard_version": _is_text,
     "target": _is_text,

@@ -461,7 +461,7 @@ def test_profiles_of_the_first_format_are_refused_in_one_line():
     del manifest["dialect"]
     members["manifest.json"] = json.dumps({**manifest, "format": 1}).encode()
     write_sealed(Path("old.steelyard"), members)
-    with pytest.raises(InputError, match="older steelyard .* make it anew"):
+    with pytest.raises(InputError, match=r"older steelyard .* make it anew"):
         load_reference("old.steelyard")
 
 

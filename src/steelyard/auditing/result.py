@@ -26,6 +26,7 @@ Step = Literal["read", "model", "shift", "weigh", "estimate", "certify", "score"
 Trust = Literal["not used", "yes", "with care", "no"]
 ReadingName = Literal["none", "columns", "classes", "classes and columns", "target"]
 AdviceKind = Literal[
+    "mend data",
     "label",
     "wait",
     "use labels",

@@ -111,6 +111,7 @@ TRUST: Mapping[str, str] = {"not used": "None were used", "yes": "Yes", "with ca
 """Answers to whether the weights can be trusted."""
 
 ADVICE: Mapping[str, str] = {
+    "mend data": "mend a fault of the data",
     "label": "label rows of LIVE",
     "wait": "rely on no figure yet",
     "use labels": "go by LIVE's labels",

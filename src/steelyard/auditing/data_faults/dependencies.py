@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from steelyard.auditing.data_faults.look import Look
-from steelyard.auditing.data_faults.relations import needed
+from steelyard.auditing.data_faults.relations import LEVEL, needed
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import IntArray
 
@@ -19,13 +19,14 @@ def broken_dependencies(look: Look) -> list[Finding]:
     """Tell of pairs of coded columns where a value of the one went with one value of the other alone.
 
     Only values with 20 rows of TRAIN count. A dependence is broken by as many rows of LIVE as
-    would all have fallen there by chance less than once in ten million times.
+    would all have fallen there by chance less than once in 10,000 tables.
 
     Notes
     -----
     Time O(n d^2) for at most 40 columns.
     """
     coded = _coded(look)
+    level = LEVEL / max(len(coded) * (len(coded) - 1), 1)
     found, told = [], set()
     for a, (train_a, live_a, n_a) in coded.items():
         for b, (train_b, live_b, n_b) in coded.items():
@@ -42,7 +43,7 @@ def broken_dependencies(look: Look) -> list[Finding]:
                 continue
             inside = (live_a >= 0) & (live_b >= 0) & supported[live_a]
             broken = inside & (live_b != name_of[live_a])
-            enough = max(needed(int(rows.sum()), int(inside.sum())), 0.01 * inside.sum())
+            enough = max(needed(int(rows.sum()), int(inside.sum()), level), 0.01 * inside.sum())
             if inside.any() and broken.sum() >= enough:
                 told.add(frozenset((a, b)))
                 found.append(_finding(look, a, b, int(broken.sum()), int(inside.sum()), int(rows.sum())))

@@ -11,24 +11,23 @@ from steelyard.auditing.data_faults.look import Look
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import FloatArray, IntArray
 
-# Columns that are searched for sums, and rows the search takes: a decomposition of 2,000 x 100.
+# Columns that are searched for sums, and rows the search takes at most: a decomposition of 2,000 x 100.
 _COLUMNS, _ROWS = 100, 2_000
 # Columns of one sum: more is a coincidence of few rows rather than bookkeeping.
 _TERMS = 6
 _MISSING = 0.2
 _EXACT = 1e-6
-# The chance that all rows that break a rule happen to lie in LIVE.
-_LEVEL = 1e-7
+# Under no shift a table shows a broken rule less than once in so many looks.
+LEVEL = 1e-4
 
 
 def broken_relations(look: Look) -> list[Finding]:
     """Tell of sums (equality of two columns among them) that hold in all rows of TRAIN and fail in LIVE.
 
-    Were the rows of both tables dealt at random, ``k`` rows that break a rule would all fall to LIVE
-    with probability ``f**k``, where ``f`` is LIVE's share of the rows; and of ``m`` rows of LIVE at
-    most ``(p + 1) m / (n + 1)`` are expected to lie off the space that n rows of TRAIN in p columns
-    span. A rule counts as broken by more rows than three times that and as many as ``f**k < 1e-7``
-    asks for.
+    Sums are read off one half of TRAIN's rows, and must hold in the other. To such a sum those rows and
+    LIVE's are alike: were they dealt at random, ``k`` rows that break it would all fall to LIVE with
+    probability ``f**k``, where ``f`` is LIVE's share of them. A sum counts as broken where that is less than
+    1e-4 over the columns.
 
     Notes
     -----
@@ -36,29 +35,30 @@ def broken_relations(look: Look) -> list[Finding]:
     """
     columns = _columns(look)
     X, X_live = look.X[:, columns], look.X_live[:, columns]
-    complete = np.flatnonzero(~np.isnan(X).any(axis=1))
-    if len(columns) < 2 or len(complete) < 10 * len(columns) + 20:
+    complete = np.random.default_rng(look.seed).permutation(np.flatnonzero(~np.isnan(X).any(axis=1)))
+    half = min(len(complete) // 2, _ROWS)
+    if len(columns) < 2 or half < 2 * len(columns) + 20:
         return []
+    X, n_held = X[complete], len(complete) - half
     found = []
     told: set[str] = set()
-    for sum_ in sorted(_sums(X[complete], look.seed), key=lambda s: len(s.at)):
-        if not (np.abs(sum_.off(X[complete])) <= sum_.tolerance).all():
+    for sum_ in sorted(_sums(X[:half]), key=lambda s: len(s.at)):
+        if not (np.abs(sum_.off(X)) <= sum_.tolerance).all():
             continue
         off = sum_.off(X_live)
         off = off[~np.isnan(off)]
         broken = np.abs(off) > 10 * sum_.tolerance
-        enough = needed(len(complete), len(off)) + 3 * (len(columns) + 1) * len(off) / (len(complete) + 1)
         names = [look.names[columns[k]] for k in sum_.at]
-        if broken.sum() < enough or told & set(names):
+        if broken.sum() < needed(n_held, len(off), LEVEL / len(columns)) or told & set(names):
             continue
         told |= set(names)
         found.append(_finding(sum_, names, off[broken], len(off), len(complete)))
     return found
 
 
-def needed(n: int, m: int) -> float:
+def needed(n: int, m: int, level: float) -> float:
     """Return how many rows of LIVE must break a rule that n rows of TRAIN keep, to be no chance."""
-    return float(max(np.log(_LEVEL) / np.log(max(m, 1) / (n + m)), 5)) if n else np.inf
+    return float(max(np.log(level) / np.log(max(m, 1) / (n + m)), 5)) if n else np.inf
 
 
 def _columns(look: Look) -> list[int]:
@@ -87,10 +87,8 @@ class _Sum:
         return np.asarray(X[:, self.at] @ self.coefficients - self.constant)
 
 
-def _sums(X: FloatArray, seed: int) -> list[_Sum]:
+def _sums(part: FloatArray) -> list[_Sum]:
     """Return the exact sums that some rows show: each dependent column by those it hangs on."""
-    rows = np.random.default_rng(seed).choice(len(X), min(_ROWS, len(X)), replace=False)
-    part = X[rows]
     centre, spread = part.mean(axis=0), part.std(axis=0)
     usable = np.flatnonzero(spread > 0)
     if len(usable) < 2:
@@ -109,8 +107,8 @@ def _sums(X: FloatArray, seed: int) -> list[_Sum]:
         at = usable[pivots[np.concatenate([[k], terms])]]
         scale = spread[at]
         coefficients = _tidy(np.concatenate([[1.0], -beta[terms] * scale[0] / scale[1:]]))
-        size_of = float(np.max(np.abs(X[:, at]) @ np.abs(coefficients)))
-        constant = float(np.median(X[:, at] @ coefficients))
+        size_of = float(np.max(np.abs(part[:, at]) @ np.abs(coefficients)))
+        constant = float(np.median(part[:, at] @ coefficients))
         tolerance = float(_EXACT * np.abs(coefficients) @ scale + 1e-9 * size_of)
         found.append(_Sum(at, coefficients, constant, tolerance))
     return found

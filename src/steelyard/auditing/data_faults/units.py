@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from steelyard.auditing.data_faults.look import Look, distance, known
-from steelyard.auditing.data_faults.relations import needed
+from steelyard.auditing.data_faults.relations import LEVEL, needed
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import FloatArray
 
 _FACTORS = (1000.0, 100.0, 10.0, 1e6, 0.001, 0.01, 0.1, 1e-6)
 _DISTINCT = 10
 # A part of fewer values shows no shape.
-_ROWS = 20
+_ROWS = 15
 _LIKE = 0.15
 
 
@@ -33,7 +33,7 @@ def mixed_units(look: Look) -> list[Finding]:
         train, live = train[train > 0], live[live > 0]
         if len(train) < 50 or len(np.unique(train)) < _DISTINCT or len(live) < 50:
             continue
-        told = _part(train, live)
+        told = _part(train, live, LEVEL / len(look.numbers))
         if told is None:
             continue
         factor, rows = told
@@ -47,13 +47,13 @@ def mixed_units(look: Look) -> list[Finding]:
     return found
 
 
-def _part(train: FloatArray, live: FloatArray) -> tuple[float, int] | None:
+def _part(train: FloatArray, live: FloatArray, level: float) -> tuple[float, int] | None:
     """Return the factor and the rows of a part in another unit."""
     low, high = float(train[0]), float(train[-1])
     for factor in _FACTORS:
         outside = live[live > high] if factor > 1 else live[live < low]
         rest = live[live <= high] if factor > 1 else live[live >= low]
-        enough = max(needed(len(train), len(live)), _ROWS, 0.01 * len(live))
+        enough = max(needed(len(train), len(live), level), _ROWS, 0.01 * len(live))
         if len(outside) < enough or len(outside) > 0.95 * len(live):
             continue
         noise = 1.36 * np.sqrt(1 / len(outside) + 1 / len(train))

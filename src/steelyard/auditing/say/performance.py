@@ -56,6 +56,7 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         metric=anchor.metric,
         noise=_noise(name, j, train, live) / live.rows,
         outcome_variance=anchor.own,
+        n_classes=sampled.sample.tables.n_classes,
     )
     if anchor.ratio == 0:
         return estimate
@@ -65,6 +66,7 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         metric=anchor.metric,
         method=estimate.method,
         level=estimate.level,
+        n_classes=sampled.sample.tables.n_classes,
     )
 
 
@@ -185,6 +187,7 @@ def _local(
         metric=metric,
         method=whole.method,
         level=whole.level,
+        n_classes=sampled.sample.tables.n_classes,
     )
 
 

@@ -136,6 +136,21 @@ def turned(train: pl.DataFrame, live: pl.DataFrame, target: str, rng: Rng):
     return (train, live.with_columns((float(x.max()) + float(x.min()) - x).alias(chosen[0]))), tuple(chosen)
 
 
+def prepared(how: str) -> Callable[..., tuple[Pair, tuple[str, ...]] | None]:
+    """Standardise or log a column of LIVE."""
+
+    def put(train: pl.DataFrame, live: pl.DataFrame, target: str, rng: Rng):
+        positive = [n for n in _numbers(train, live) if float(live[n].min()) > 0]  # type: ignore[arg-type]
+        chosen = _drawn(positive if how == "log" else _numbers(train, live), rng)
+        if chosen is None:
+            return None
+        x = live[chosen[0]].cast(pl.Float64).to_numpy()
+        made = np.log(x) if how == "log" else (x - np.nanmean(x)) / max(float(np.nanstd(x)), 1e-12)
+        return (train, live.with_columns(pl.Series(chosen[0], made))), tuple(chosen)
+
+    return put
+
+
 def scaled(share: float, factor: float) -> Callable[..., tuple[Pair, tuple[str, ...]] | None]:
     """Multiply a share of LIVE's rows of a positive column."""
 
@@ -158,7 +173,9 @@ def broken_sum(share: float) -> Callable[..., tuple[Pair, tuple[str, ...]] | Non
         chosen = _drawn([n for n in _numbers(train, live) if n != target], rng, 2)
         if chosen is None:
             return None
-        total = [frame[chosen[0]].cast(pl.Float64) + frame[chosen[1]].cast(pl.Float64) for frame in (train, live)]
+        total = [
+            frame[chosen[0]].cast(pl.Float64) + frame[chosen[1]].cast(pl.Float64) for frame in (train, live)
+        ]
         x = total[1].to_numpy().copy()
         step = 0.1 * float(np.nanstd(x))
         x[rng.random(len(x)) < share] += step
@@ -242,6 +259,12 @@ FAULTS = (
         ("all of LIVE, times 1,000", scaled(1.1, 1000.0)),
         *((f"{share:.0%} of LIVE, times 1,000", scaled(share, 1000.0)) for share in (0.3, 0.05)),
         ("30% of LIVE, times 10", scaled(0.3, 10.0)),
+    ),
+    *_of(
+        "scaled in one table",
+        "rescaled-column",
+        ("standardised in LIVE", prepared("standard")),
+        ("logged in LIVE", prepared("log")),
     ),
     *_of(
         "a sum is off",

@@ -35,6 +35,7 @@ IDS = {
     "exchanged-columns": "two columns exchanged",
     "exchanged-values": "two values exchanged",
     "reversed-column": "a number runs the other way",
+    "rescaled-column": "scaled or logged in one table",
     "mixed-units": "two units in one column",
     "broken-relation": "a bond of columns is broken",
     "filled-in": "a value for missing ones",
@@ -144,9 +145,7 @@ def measure(chosen: Sequence[Table], splits: int, repeats: int) -> dict[str, Any
         "by_table": {name: v for name, v in by_table.items() if v},
         "targets": targets,
         "leaks": told,
-        "found": [
-            [*key, len(hits), sum(map(len, hits)), sum(map(sum, hits))] for key, hits in found.items()
-        ],
+        "found": [[*key, len(hits), sum(map(len, hits)), sum(map(sum, hits))] for key, hits in found.items()],
     }
 
 
@@ -209,7 +208,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks data_faults")
     parser.add_argument("--splits", type=int, default=60)
     parser.add_argument("--plants", type=int, default=2)
-    parser.add_argument("--choose", action="store_true", help="the half that thresholds are chosen on; writes nothing")
+    parser.add_argument(
+        "--choose", action="store_true", help="the half that thresholds are chosen on; writes nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="two tables, two splits; prints, writes nothing")
     options = parser.parse_args(arguments)
     chosen = list(tables("choose" if options.choose else "report"))

@@ -11,6 +11,7 @@ from steelyard.auditing.data_faults.leaks import target_leaks
 from steelyard.auditing.data_faults.look import Look
 from steelyard.auditing.data_faults.recoded import recoded_values
 from steelyard.auditing.data_faults.relations import broken_relations
+from steelyard.auditing.data_faults.rescaled import rescaled_numbers
 from steelyard.auditing.data_faults.reversed import reversed_numbers
 from steelyard.auditing.data_faults.units import mixed_units
 from steelyard.auditing.result import Finding
@@ -19,12 +20,13 @@ from steelyard.auditing.tables import ModelOutput, Tables
 CHECKS = (
     target_leaks,
     exchanged_columns,
+    filled_in,
+    rescaled_numbers,
+    mixed_units,
+    broken_dependencies,
     recoded_values,
     reversed_numbers,
-    mixed_units,
     broken_relations,
-    broken_dependencies,
-    filled_in,
 )
 """The checks, most telling first: of one column only the first that tells of it is heard."""
 
@@ -60,5 +62,6 @@ def told_by(checks: Iterable[Callable[[Look], list[Finding]]], look: Look) -> tu
             if finding.id != "target-leak" and told & set(finding.columns):
                 continue
             found.append(finding)
-            told |= set(finding.columns) if finding.id != "target-leak" else set()
+            if finding.explains and finding.id != "target-leak":
+                told |= set(finding.columns)
     return tuple(found)

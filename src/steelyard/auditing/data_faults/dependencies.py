@@ -56,7 +56,7 @@ def _finding(look: Look, a: int, b: int, broken: int, rows: int, n: int) -> Find
         f"'{code}' settles '{name}' in all {n:,} rows of TRAIN that tell, but in LIVE {broken:,} of {rows:,} rows "
         f"({broken / rows:.0%}) have another '{name}' than that '{code}' had."
     )
-    mend = f"Find out which of '{code}' and '{name}' is coded in another way in LIVE, and correct it"
+    mend = f"Correct whichever of '{code}' and '{name}' is coded in another way in LIVE"
     return Finding("broken-relation", "warning", text, explains=True, mend=mend, columns=(code, name))
 
 

@@ -25,8 +25,9 @@ def filled_in(look: Look) -> list[Finding]:
     In one side alone: the value's share there is above the other side's beyond chance (Fisher's
     exact test, one in a million over the columns), it is 2% or more, five times the
     other's, and the value is a usual filler: -999 and its like, -1, 0, or the mean, median, least or
-    largest of the rest. Other than for -999 and its like outside the range, the rest of the
-    column must be as in the other side. In both sides: -999 and its like, far outside all other values.
+    largest of the rest; or any value if the share is 5% or more and 20 times the other's. Other than for
+    -999 and its like outside the range, the rest of the column must be as in the other side. In both
+    sides: -999 and its like, far outside all other values.
 
     Notes
     -----
@@ -53,9 +54,12 @@ def _one_sided(look: Look, j: int, train: FloatArray, live: FloatArray) -> Findi
         # A column that is constant in one side is another finding.
         if share < _SHARE or share < 5 * share_there or rows == len(here):
             continue
-        if fisher_exact([[rows, len(here) - rows], [usual, len(there) - usual]])[1] > _LEVEL / len(look.numbers):
+        if fisher_exact([[rows, len(here) - rows], [usual, len(there) - usual]])[1] > _LEVEL / len(
+            look.numbers
+        ):
             continue
-        if not _is_filler(value, here[here != value], there[there != value]):
+        striking = share >= 0.05 and share >= 20 * share_there
+        if not _is_filler(value, here[here != value], there[there != value], any_value=striking):
             continue
         name = look.names[j]
         other = "TRAIN" if side == "LIVE" else "LIVE"
@@ -76,7 +80,7 @@ def _grown(here: FloatArray, there: FloatArray) -> tuple[float, int]:
     return float(values[k]), int(counts[k])
 
 
-def _is_filler(value: float, rest: FloatArray, there: FloatArray) -> bool:
+def _is_filler(value: float, rest: FloatArray, there: FloatArray, *, any_value: bool) -> bool:
     """Whether a value is one that is put for missing ones, and leaves a column as in the other side."""
     if len(rest) < 20 or len(np.unique(there)) < _DISTINCT:
         return False
@@ -85,7 +89,7 @@ def _is_filler(value: float, rest: FloatArray, there: FloatArray) -> bool:
     usual = [float(np.mean(there)), float(np.median(there)), float(np.mean(rest)), float(np.median(rest))]
     near = 1e-3 * float(np.std(there))
     ends = (float(there[0]), float(there[-1]))
-    known_word = value in _NINES or value in _CODES or value in _ONES or value in ends
+    known_word = any_value or value in _NINES or value in _CODES or value in _ONES or value in ends
     if not known_word and min(abs(value - u) for u in usual) > near:
         return False
     return distance(rest, there) <= max(0.1, chance_distance(len(rest), len(there), 0.01))

@@ -49,8 +49,10 @@ def target_leaks(look: Look) -> list[Finding]:
             f"columns together {max(others, 0.0):.0%}. If it is only known with the outcome, every figure below is "
             "too good."
         )
-        mend = f"Leave it out with --exclude {_quoted(name)} unless it is known before the outcome"
-        found.append(Finding("target-leak", "warning", text, "model", explains=True, mend=mend, columns=(name,)))
+        mend = f"Leave '{name}' out (--exclude {_quoted(name)}) unless it is known before the outcome"
+        found.append(
+            Finding("target-leak", "warning", text, "model", explains=True, mend=mend, columns=(name,))
+        )
     return found
 
 

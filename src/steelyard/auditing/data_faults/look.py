@@ -136,7 +136,9 @@ def make_design(look: Look) -> Design:
             live.append(_standard(z_live))
             owner.append(j)
     if not columns:
-        return Design(np.zeros((len(look.X), 0)), np.zeros((len(look.X_live), 0)), np.zeros(0, dtype=np.int64))
+        return Design(
+            np.zeros((len(look.X), 0)), np.zeros((len(look.X_live), 0)), np.zeros(0, dtype=np.int64)
+        )
     return Design(np.column_stack(columns), np.column_stack(live), np.array(owner, dtype=np.int64))
 
 

@@ -17,6 +17,8 @@ _LEVEL = 1e-5
 # Shares alone: drift may bring 30% to 50%, hardly 20% to 80% to the point.
 _LARGE = 0.4
 _RIDGE = 0.05
+# Rows that a value needs on either side, and columns after which a table is another table.
+_SUPPORT, _MOST = 10, 5
 
 
 def recoded_values(look: Look) -> list[Finding]:
@@ -30,31 +32,81 @@ def recoded_values(look: Look) -> list[Finding]:
     -----
     Time O(n d^2 + d^4) for at most 200 columns of the design.
     """
-    found = []
-    columns = [j for j, levels in enumerate(look.levels) if levels is not None]
-    for j in columns:
-        level = _LEVEL / len(columns)
-        values = look.levels[j]
-        assert values is not None
-        codes, live = _codes(look.X[:, j], values), _codes(look.X_live[:, j], values)
-        counts, counts_live = (np.bincount(c[c >= 0], minlength=len(values)) for c in (codes, live))
-        both = (counts >= 10) & (counts_live >= 10)
+    columns = [column for j in range(len(look.features)) if (column := _Column.of(look, j)) is not None]
+    level = _LEVEL / max(len(columns), 1)
+    found: list[tuple[_Column, IntArray, str]] = []
+    while len(found) < _MOST:
+        done = [column.j for column, _, _ in found]
+        told = [
+            (agrees, column.j, column, mapping)
+            for column in columns
+            if column.j not in done
+            for agrees, mapping in column.relabelled(look, done, level)
+        ]
+        if not told:
+            break
+        # The clearest first, which then says nothing of others: it would drag along what hangs on it.
+        _, _, column, mapping = min(told, key=lambda one: one[:2])
+        found.append(
+            (
+                column,
+                mapping,
+                "the other columns say of these rows of LIVE what they said of the others in TRAIN",
+            )
+        )
+    done = [column.j for column, _, _ in found]
+    for column in columns:
+        mapping_by_shares = _by_shares(column.counts, column.counts_live, level)
+        if column.j in done or mapping_by_shares is None:
+            continue
+        told_of = column.told(look, done)
+        if told_of is None or not told_of.keeps():
+            found.append((column, mapping_by_shares, "their shares are those of TRAIN, exchanged"))
+    return [_finding(look, column.j, column.values, mapping, how) for column, mapping, how in found]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of few values that both sides have: each row's place among them (-1 for others), and counts."""
+
+    j: int
+    values: FloatArray
+    codes: IntArray
+    live: IntArray
+    counts: IntArray
+    counts_live: IntArray
+
+    @classmethod
+    def of(cls, look: Look, j: int) -> _Column | None:
+        """Return it, or None if it has many values or the two sides hardly share any."""
+        levels = look.levels[j]
+        if levels is None:
+            return None
+        sides = [_codes(X[:, j], levels) for X in (look.X, look.X_live)]
+        counts, counts_live = (np.bincount(codes[codes >= 0], minlength=len(levels)) for codes in sides)
+        both = np.flatnonzero((counts >= _SUPPORT) & (counts_live >= _SUPPORT))
         # A value that one side lacks is another matter: new, or recoded for good.
-        if both.sum() < 2 or counts[both].sum() < 0.9 * counts.sum():
-            continue
-        if counts_live[both].sum() < 0.9 * counts_live.sum():
-            continue
-        place = np.flatnonzero(both)
-        told = _Told.of(look, j, codes, live, place)
-        mapping = told.relabelled(level) if told is not None else None
-        how = "the other columns say of these rows of LIVE what they said of the others in TRAIN"
-        if mapping is None:
-            mapping = _by_shares(counts[place], counts_live[place], level)
-            how = "their shares are those of TRAIN, exchanged"
-            if mapping is None or (told is not None and told.keeps()):
-                continue
-        found.append(_finding(look, j, values[place], mapping, how))
-    return found
+        shares = (
+            counts[both].sum() / max(counts.sum(), 1),
+            counts_live[both].sum() / max(counts_live.sum(), 1),
+        )
+        if len(both) < 2 or min(shares) < 0.9:
+            return None
+        place = np.full(len(levels) + 1, -1)
+        place[both] = np.arange(len(both))
+        train, live = (place[codes] for codes in sides)
+        return cls(j, levels[both], train, live, counts[both], counts_live[both])
+
+    def told(self, look: Look, without: list[int]) -> _Told | None:
+        """Return what the other columns, but for some, say of the rows' values."""
+        rest = look.design.others((self.j, *without))
+        return _Told.of(look, self, rest) if len(rest) else None
+
+    def relabelled(self, look: Look, without: list[int], level: float) -> list[tuple[float, IntArray]]:
+        """Return how LIVE agrees as it stands and the relabelling that restores it, if one does."""
+        told = self.told(look, without)
+        found = None if told is None else told.relabelled(level)
+        return [] if found is None else [found]
 
 
 def _finding(look: Look, j: int, values: FloatArray, mapping: IntArray, how: str) -> Finding:
@@ -104,15 +156,12 @@ class _Told:
     scores: FloatArray
 
     @classmethod
-    def of(cls, look: Look, j: int, codes: IntArray, live: IntArray, place: IntArray) -> _Told | None:
-        """Learn the scores on TRAIN, linear in the other columns."""
-        design = look.design
-        rest = design.others((j,))
-        if not len(rest):
-            return None
-        inside, inside_live = np.isin(codes, place), np.isin(live, place)
-        onehot = (codes[inside][:, None] == place).astype(np.float64)
-        labels = (live[inside_live][:, None] == place).astype(np.float64)
+    def of(cls, look: Look, column: _Column, rest: IntArray) -> _Told:
+        """Learn the scores on TRAIN, linear in columns of the design."""
+        design, place = look.design, np.arange(len(column.values))
+        inside, inside_live = column.codes >= 0, column.live >= 0
+        onehot = (column.codes[inside][:, None] == place).astype(np.float64)
+        labels = (column.live[inside_live][:, None] == place).astype(np.float64)
         Z, Z_live = design.Z[inside][:, rest], design.Z_live[inside_live][:, rest]
         onehot -= onehot.mean(axis=0)
         gram = Z.T @ Z / len(Z) + _RIDGE * np.eye(len(rest))
@@ -121,8 +170,11 @@ class _Told:
         agreement = onehot.T @ (Z @ coefficients) / len(Z)
         return cls(agreement, labels - labels.mean(axis=0), scores - scores.mean(axis=0))
 
-    def relabelled(self, level: float) -> IntArray | None:
-        """Return the relabelling under which LIVE agrees, chosen on half of its rows, tested on the rest."""
+    def relabelled(self, level: float) -> tuple[float, IntArray] | None:
+        """Return the relabelling under which LIVE agrees, chosen on half of its rows, tested on the rest.
+
+        With it, how LIVE agrees as it stands, as a share of what TRAIN's columns do.
+        """
         first = np.arange(len(self.labels)) % 2 == 0
         rows, columns = linear_sum_assignment(-(self.labels[first].T @ self.scores[first]))
         mapping = np.empty(len(rows), dtype=np.int64)
@@ -137,7 +189,8 @@ class _Told:
         if error < 1e-12 or gain.mean() / error < norm.isf(level):
             return None
         # Drift weakens relations. A relabelling breaks them, and its inverse restores them.
-        return mapping if as_is.mean() < due / 3 and mapped.mean() > 0.6 * due else None
+        restored = as_is.mean() < due / 3 and mapped.mean() > 0.6 * due
+        return (float(as_is.mean() / due), mapping) if restored else None
 
     def keeps(self) -> bool:
         """Whether LIVE agrees with TRAIN as it stands."""

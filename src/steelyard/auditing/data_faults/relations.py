@@ -34,25 +34,24 @@ def broken_relations(look: Look) -> list[Finding]:
     Time O(r p^2 + n p) for r = 2,000 rows and at most p = 100 columns.
     """
     columns = _columns(look)
-    X, X_live = look.X[:, columns], look.X_live[:, columns]
-    complete = np.random.default_rng(look.seed).permutation(np.flatnonzero(~np.isnan(X).any(axis=1)))
+    X_all, X_live = look.X[:, columns], look.X_live[:, columns]
+    complete = np.random.default_rng(look.seed).permutation(np.flatnonzero(~np.isnan(X_all).any(axis=1)))
     half = min(len(complete) // 2, _ROWS)
     if len(columns) < 2 or half < 2 * len(columns) + 20:
         return []
-    X, n_held = X[complete], len(complete) - half
+    n_held = len(complete) - half
     found = []
     told: set[str] = set()
-    for sum_ in sorted(_sums(X[:half]), key=lambda s: len(s.at)):
-        if not (np.abs(sum_.off(X)) <= sum_.tolerance).all():
+    for sum_ in sorted(_sums(X_all[complete[:half]]), key=lambda s: len(s.at)):
+        off_train, off = (side[~np.isnan(side)] for side in map(sum_.off, (X_all, X_live)))
+        if not (np.abs(off_train) <= sum_.tolerance).all():
             continue
-        off = sum_.off(X_live)
-        off = off[~np.isnan(off)]
         broken = np.abs(off) > 10 * sum_.tolerance
         names = [look.names[columns[k]] for k in sum_.at]
         if broken.sum() < needed(n_held, len(off), LEVEL / len(columns)) or told & set(names):
             continue
         told |= set(names)
-        found.append(_finding(sum_, names, off[broken], len(off), len(complete)))
+        found.append(_finding(sum_, names, off[broken], len(off), len(off_train)))
     return found
 
 
@@ -127,13 +126,13 @@ def _tidy(coefficients: FloatArray) -> FloatArray:
 def _finding(sum_: _Sum, names: list[str], off: FloatArray, rows: int, n: int) -> Finding:
     middle = float(np.median(off))
     same = float(np.mean(np.abs(off - middle) <= 10 * sum_.tolerance))
-    by = f", off by {middle:+g} in {same:.0%} of these" if same > 0.5 else ""
+    by = f", off by {abs(middle):g} in {same:.0%} of these" if same > 0.5 else ""
     text = (
-        f"{_equation(sum_, names)} in all {n:,} rows of TRAIN that tell, but not in {len(off):,} of {rows:,} "
-        f"rows of LIVE ({len(off) / rows:.0%}{by})."
+        f"{_equation(sum_, names)} in all {n:,} rows of TRAIN that have a value of each, but not in "
+        f"{len(off):,} of {rows:,} rows of LIVE ({len(off) / rows:.0%}{by})."
     )
     listed = _listed(names)
-    mend = f"Find out which of {listed} is computed in another way in LIVE, and correct it"
+    mend = f"Correct whichever of {listed} is made in another way in LIVE"
     return Finding("broken-relation", "warning", text, explains=True, mend=mend, columns=tuple(names))
 
 

@@ -83,7 +83,9 @@ class RowCopies:
     @property
     def draws(self) -> float:
         """Rows that would tell as much if none were copies: copies come and go together."""
-        return float(self.counts.sum() ** 2 / np.sum(self.counts.astype(np.float64) ** 2)) if self.rows else 0.0
+        return (
+            float(self.counts.sum() ** 2 / np.sum(self.counts.astype(np.float64) ** 2)) if self.rows else 0.0
+        )
 
     def shared_with(self, other: RowCopies) -> float:
         """Return the share of these rows that the other table has too."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from steelyard.auditing.learn.alternatives import Alternatives
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.limits import NOTED_OUTSIDE
-from steelyard.auditing.result import Advice, Performance, Shift
+from steelyard.auditing.result import Advice, Finding, Performance, Shift
 from steelyard.auditing.say.columns import moved_by
 from steelyard.auditing.say.figures import Figures
 from steelyard.evaluation import METRICS
@@ -33,7 +33,7 @@ def needs_alternatives(figures: Figures) -> bool:
 def advise(sampled: Sampled, figures: Figures, replacements: Alternatives | None) -> tuple[Advice, ...]:
     """Say what to do: most useful first, and before all to mend what is wrong with the data."""
     faults = [f for f in figures.findings if f.explains]
-    mends = tuple(Advice(f"{f.mend}, and audit again", f.text, "mend data") for f in faults[:MENDS])
+    mends = tuple(_mend(f) for f in faults[:MENDS])
     advice = _of_model(sampled, figures, replacements)
     if any(moved_by(f) for f in faults):
         # Rows that a fault sets apart need no labels, and weights that even it out serve no model.
@@ -41,6 +41,15 @@ def advise(sampled: Sampled, figures: Figures, replacements: Alternatives | None
     elif faults:
         advice = tuple(a for a in advice if a.kind not in ("nothing", "keep"))
     return (*mends, *advice)
+
+
+def _mend(fault: Finding) -> Advice:
+    """Say what to do about a fault of the data: the finding tells the fault itself."""
+    if moved_by(fault):
+        why = "Until then the tables do not mean the same, and no figure here speaks for LIVE."
+    else:
+        why = "Until then the model looks better than it will be where the outcome is not known yet."
+    return Advice(f"{fault.mend}, then audit again", why, "mend data")
 
 
 def _of_model(sampled: Sampled, figures: Figures, replacements: Alternatives | None) -> tuple[Advice, ...]:

@@ -52,7 +52,8 @@ def found(
 ) -> dict[str, tuple[str, ...]]:
     """Return what is found by the checks and by the columns' own: the columns of each id."""
     tables = read_tables(train, live, target=target)
-    of_columns = [f for name in tables.used for f in explained(tables.column_findings[name], name)]
+    findings = {name: tables.column_findings[name] for name in sorted(tables.used)}
+    of_columns = [f for each in explained(findings, *tables.profiles).values() for f in each]
     told = [*told_by(CHECKS, Look.at(tables, seed=0)), *(f for f in of_columns if f.explains)]
     assert all(f.mend for f in told)
     out: dict[str, tuple[str, ...]] = {}

@@ -17,6 +17,8 @@ _LEVEL = 1e-5
 _MOVED = 50
 # Rows of either side for those distances: 50 x 50 of them then take a second.
 _ROWS = 4_000
+# Columns whose correlations with the others differ by less than this: drift turns such differences round.
+_DIFFERENT = 0.2
 # A few coded values are told apart by a few shares, which drift brings about by itself.
 _LARGE = 0.3
 
@@ -160,7 +162,8 @@ def _by_relations(look: Look) -> Iterator[tuple[int, int, str]]:
     for i, a in enumerate(at[:-1]):
         D, D_live = (side[a][None, :] - side[at[i + 1 :]] for side in (train, live))
         size, product = _without_own(D**2, a, at[i + 1 :]), _without_own(D * D_live, a, at[i + 1 :])
-        for k in np.flatnonzero(product < -0.5 * size):
+        told = size > _DIFFERENT**2 * (len(design.owner) - 2)
+        for k in np.flatnonzero(told & (product < -0.5 * size)):
             b = at[i + 1 + k]
             if not _mirrored(train, live, int(a), int(b)):
                 continue

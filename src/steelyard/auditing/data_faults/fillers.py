@@ -23,7 +23,7 @@ def filled_in(look: Look) -> list[Finding]:
     """Tell of single values that stand for missing ones, in one side alone or in both.
 
     In one side alone: the value's share there is above the other side's beyond chance (Fisher's
-    exact test, one in a million over the columns), it is 2% or more, five times the
+    exact test, one in a million over the columns), it is 2% or more, ten times the
     other's, and the value is a usual filler: -999 and its like, -1, 0, or the mean, median, least or
     largest of the rest; or any value if the share is 5% or more and 20 times the other's. Other than for
     -999 and its like outside the range, the rest of the column must be as in the other side. In both
@@ -52,7 +52,7 @@ def _one_sided(look: Look, j: int, train: FloatArray, live: FloatArray) -> Findi
         usual = int(np.sum(there == value))
         share, share_there = rows / len(here), usual / len(there)
         # A column that is constant in one side is another finding.
-        if share < _SHARE or share < 5 * share_there or rows == len(here):
+        if share < _SHARE or share < 10 * share_there or rows == len(here):
             continue
         if fisher_exact([[rows, len(here) - rows], [usual, len(there) - usual]])[1] > _LEVEL / len(
             look.numbers

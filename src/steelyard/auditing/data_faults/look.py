@@ -57,6 +57,22 @@ class Look:
         return tuple(_levels(self.X[:, j], self.X_live[:, j]) for j in range(len(self.features)))
 
     @cached_property
+    def moved(self) -> npt.NDArray[np.bool_]:
+        """Which features lie further apart than chance explains once in a thousand tables."""
+        level = 1e-3 / max(len(self.features), 1)
+        out = np.zeros(len(self.features), dtype=bool)
+        for j in range(len(self.features)):
+            # Codes are ranked by TRAIN's frequency, so that their distance bounds the categories' from below.
+            a, b = known(self.X[:, j]), known(self.X_live[:, j])
+            out[j] = distance(a, b) > chance_distance(len(a), len(b), level)
+        return out
+
+    def stands_alone(self, j: int) -> bool:
+        """Whether hardly another feature has moved, so that drift is no explanation."""
+        others = np.delete(self.moved, j)
+        return bool(others.sum() <= 0.1 * len(others))
+
+    @cached_property
     def design(self) -> Design:
         """Both sides' columns on one scale."""
         return make_design(self)

@@ -26,7 +26,8 @@ def recoded_values(look: Look) -> list[Finding]:
 
     First by what goes with each value: the other columns say of LIVE's rows what they said in TRAIN
     of rows of another value. Where the other columns say nothing, by the values' shares, if
-    they changed far and would be TRAIN's to within chance after a relabelling.
+    they changed far, would be TRAIN's to within chance after a relabelling, and hardly another column has
+    moved: where all do, shares turn round as well.
 
     Notes
     -----
@@ -57,7 +58,7 @@ def recoded_values(look: Look) -> list[Finding]:
     done = [column.j for column, _, _ in found]
     for column in columns:
         mapping_by_shares = _by_shares(column.counts, column.counts_live, level)
-        if column.j in done or mapping_by_shares is None:
+        if column.j in done or mapping_by_shares is None or not look.stands_alone(column.j):
             continue
         told_of = column.told(look, done)
         if told_of is None or not told_of.keeps():

@@ -28,6 +28,7 @@ def described(
     only the rows that were read are known, or what a profile tells.
     """
     judged = {f.name: f for f in tables.features}
+    of_features: dict[str, Sequence[Finding]] = {}
     notes: list[ColumnNote] = []
     found: list[Finding] = list(tables.findings)
     in_part = sides.train.sampled or sides.live.sampled
@@ -42,7 +43,9 @@ def described(
         a, b = train.profiles[note.name], live.profiles[note.name]
         note, told = rejudged(note, feature.kind, a, b, tables.column_findings)
         notes.append(note)
-        found += explained(told, note.name)
+        of_features[note.name] = told
+    for each in explained(of_features, train.profiles, live.profiles).values():
+        found += each
     found += _rows_left_out(tables.target, train.counts, sides.reference)
     found += [*_unread("TRAIN", train.unread), *_unread("LIVE", live.unread)]
     found += _held(train.held)

@@ -11,7 +11,7 @@ import polars as pl
 from steelyard.auditing.parts.source import Frame, Part
 from steelyard.auditing.parts.store import Memory
 from steelyard.auditing.parts.windows import make_cutter
-from steelyard.auditing.reading.copies import RowCopies, copies_found, has_continuous
+from steelyard.auditing.reading.copies import RowCopies, copies_found, has_continuous, shared_found
 from steelyard.auditing.result import Finding
 from steelyard.auditing.say.columns import described
 from steelyard.auditing.score import encoded
@@ -46,12 +46,11 @@ def found(tables: Tables) -> tuple[Finding, ...]:
 
 def copied(X: FloatArray, X_live: FloatArray, y: FloatArray | None = None) -> list[Finding]:
     """Return the findings on copies of rows, (n, d) and (n_live, d); ``y`` is part of TRAIN's if given."""
-    if not has_continuous(X):
-        return []
     capacity = max(len(X), len(X_live))
     train, live = (RowCopies.of(rows, capacity=capacity) for rows in (X, X_live))
     labelled = train if y is None else RowCopies.of(np.column_stack([X, y]), capacity=capacity)
-    return copies_found(labelled, train, live)
+    found = copies_found(labelled, live) if has_continuous(X) else []
+    return [*found, *shared_found(train, live)]
 
 
 def windowed(

@@ -27,6 +27,7 @@ Trust = Literal["not used", "yes", "with care", "no"]
 RelationSource = Literal["environments", "time", "record"]
 ReadingName = Literal["none", "columns", "classes", "classes and columns", "target"]
 AdviceKind = Literal[
+    "mend data",
     "label",
     "wait",
     "use labels",

@@ -219,7 +219,14 @@ def confidence_based_windows(
         evaluated = metric.evaluate(seen, expected, np.ones(len(seen)))
         squares = np.einsum("ij,ij->i", evaluated.slope(source), surprise) ** 2
         variance = float(w**2 @ squares) + float(w @ squares) / len(seen)
-        return make_estimate(evaluated.value, variance, metric=metric, method=name, level=level)
+        return make_estimate(
+            evaluated.value,
+            variance,
+            metric=metric,
+            method=name,
+            level=level,
+            n_classes=source.proba.shape[1],  # type: ignore[union-attr]
+        )
 
     rows = ((outputs_target.take(window), expected_target[window]) for window in windows)
     return [[estimate(metric, seen, expected) for metric in metrics] for seen, expected in rows]

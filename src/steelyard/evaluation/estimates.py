@@ -38,36 +38,53 @@ class Estimate:
 
 
 def make_estimate(
-    value: float, variance: float, *, metric: Metric, method: str, level: float = 0.95
+    value: float,
+    variance: float,
+    *,
+    metric: Metric,
+    method: str,
+    level: float = 0.95,
+    n_classes: int | None = None,
 ) -> Estimate:
     """Return an estimate with a normal interval that keeps to the metric's own limits.
 
-    A loss without an upper limit gets its interval on the log scale (R2 on that
-    of 1 - R2): it is a mean of skewed values, and a sample that happens to lack
-    large ones has too small a mean and too small an error at once. Where the error
-    is larger than the loss, the upper end grows in proportion to the error.
+    A loss gets its interval on the log scale (R2 on that of 1 - R2): it is a mean
+    of skewed values, and a sample that happens to lack large ones has too small a
+    mean and too small an error at once. Where the error is as large as the loss itself the
+    log scale tells nothing, and the upper end is held at three times the normal one's distance.
+    ``n_classes`` narrows the limits of a metric that depends on it.
     """
     se = float(np.sqrt(max(variance, 0.0)))
-    z = float(norm.ppf(0.5 + level / 2))
-    floor, ceiling = metric_limits(metric)
+    half = float(norm.ppf(0.5 + level / 2)) * se
+    floor, ceiling = metric_limits(metric, n_classes)
     value = float(np.clip(value, floor, ceiling))
-    low, high = max(value - z * se, floor), min(value + z * se, ceiling)
-    loss = 1.0 - value if np.isinf(floor) else value
-    if (np.isinf(ceiling) or np.isinf(floor)) and loss > 0:
-        reach = z * se / loss
-        # Beyond the loss itself an exponential would say nothing any more: on along its tangent.
-        factor = float(np.exp(reach) if reach <= 1.0 else np.e * reach)
-        low, high = (
-            (1 - loss * factor, 1 - loss / factor) if np.isinf(floor) else (loss / factor, loss * factor)
-        )
-    return Estimate(value, se, low, high, level, method)
+    low, high = value - half, value + half
+    if np.isinf(floor) and value < 1:
+        best, worst = _skewed(1.0 - value, half)
+        low, high = 1 - worst, 1 - best
+    elif not metric.greater_is_better and value > 0:
+        low, high = _skewed(value, half)
+    return Estimate(value, se, max(low, floor), min(high, ceiling), level, method)
 
 
-def metric_limits(metric: Metric) -> tuple[float, float]:
+def _skewed(loss: float, half: float) -> tuple[float, float]:
+    """Return the ends of a loss's interval on the log scale, from the half width of the normal one."""
+    factor = float(np.exp(min(half / loss, 700.0)))
+    return loss / factor, min(loss * factor, loss + 3 * half)
+
+
+def metric_limits(metric: Metric, n_classes: int | None = None) -> tuple[float, float]:
     """Return the smallest and the largest value that the metric can take."""
     facts = METRIC_FACTS.get(metric.name)
-    # One that a user has made is taken for a loss.
-    return (0.0, np.inf) if facts is None else (facts.floor, facts.ceiling)
+    if facts is None:
+        # One that a user has made is taken for a loss.
+        return 0.0, np.inf
+    # Of two classes the Brier score is that of the positive one alone.
+    return facts.floor, 1.0 if facts.name == "brier" and n_classes == 2 else facts.ceiling
+
+
+def _n_classes(outputs: Outputs) -> int | None:
+    return None if outputs.proba is None else outputs.proba.shape[1]
 
 
 def importance_weighted(
@@ -108,7 +125,14 @@ def importance_weighted(
     variance = float(w**2 @ influence**2)
     if n_target is not None:
         variance += float(w @ influence**2) / n_target
-    return make_estimate(evaluated.value, variance, metric=metric, method="importance weighted", level=level)
+    return make_estimate(
+        evaluated.value,
+        variance,
+        metric=metric,
+        method="importance weighted",
+        level=level,
+        n_classes=_n_classes(outputs),
+    )
 
 
 def plug_in(metric: Metric, outputs: Outputs, expected: FloatArray, *, sample_weight: Any = None) -> float:
@@ -182,6 +206,7 @@ def doubly_robust(
         noise=noise / m,
         outcome_variance=outcome_variance,
         level=level,
+        n_classes=_n_classes(outputs),
     )
 
 
@@ -194,6 +219,7 @@ def corrected_estimate(
     noise: float,
     outcome_variance: float | None = None,
     level: float = 0.95,
+    n_classes: int | None = None,
 ) -> Estimate:
     """Return what `doubly_robust` does, from its parts.
 
@@ -209,6 +235,8 @@ def corrected_estimate(
     outcome_variance : float, optional
         Variance of the plug-in value from fitting the outcome model.
     level : float
+    n_classes : int, optional
+        Of a classification.
     """
     if outcome_variance is not None and metric.kind == "regression":
         # A residual has no bound, and what model there is of it falls short where the source is thin: on
@@ -222,7 +250,12 @@ def corrected_estimate(
         correction *= share
         variance += (1 - share) ** 2 * own
     return make_estimate(
-        plug_in_value + correction, variance + noise, metric=metric, method="doubly robust", level=level
+        plug_in_value + correction,
+        variance + noise,
+        metric=metric,
+        method="doubly robust",
+        level=level,
+        n_classes=n_classes,
     )
 
 

@@ -47,7 +47,7 @@ class Link:
         if np.isfinite(floor) or np.isfinite(ceiling):
             distance = max(value - floor if np.isfinite(floor) else ceiling - value, _NEAREST)
             reach = half_width / distance
-            # Beyond the distance itself on along the tangent, as `make_estimate` has it.
+            # Beyond the distance itself an exponential would say nothing any more: on along its tangent.
             factor = float(np.exp(reach) if reach <= 1 else np.e * reach)
             if np.isfinite(floor):
                 return floor + distance / factor, floor + distance * factor

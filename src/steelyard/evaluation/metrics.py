@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.errors import InputError
-from steelyard.losses.metric_facts import METRIC_FACTS, MetricKind
+from steelyard.losses.metric_facts import METRIC_FACTS, SMALLEST_PROBABILITY, MetricKind
 from steelyard.numerics.checks import as_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -145,7 +145,7 @@ def _accuracy(outputs: Outputs, outcome: FloatArray, weight: FloatArray) -> Eval
 
 def _log_loss(outputs: Outputs) -> FloatArray:
     assert outputs.proba is not None
-    return -np.log(np.clip(outputs.proba, np.finfo(np.float64).eps, 1.0))
+    return -np.log(np.clip(outputs.proba, SMALLEST_PROBABILITY, 1.0))
 
 
 def _brier(outputs: Outputs) -> FloatArray:

@@ -19,17 +19,19 @@ from steelyard.reporting.numbers import (
     percent_interval,
     row_digits,
 )
-from steelyard.reporting.verdict import verdict, worst_first
+from steelyard.reporting.verdict import Verdict, faults, verdict, worst_first
 from steelyard.reporting.words import SEVERITIES, metric_name, short, title
 
 # Lines: verdict 4, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 3, two empty: 23,
-# which leaves one for where the report is.
+# which leaves one for where the report is. A fault of the data takes two more for the verdict, and those
+# that would say why: until it is mended, that is why.
 _METRICS = 5
 _FINDINGS = 2
 _MANY_UNBOUNDED = 0.01
 
 # No text is ever so long, unless somebody has made it so.
 _LONGEST = 4000
+_VERDICT, _VERDICT_OF_FAULT = 4, 6
 
 
 def summary(audit: Mapping[str, Any]) -> RenderableType:
@@ -67,13 +69,20 @@ def summary(audit: Mapping[str, Any]) -> RenderableType:
         said.state
     ]
     parts: list[RenderableType] = [
-        _Clamped(Text.assemble((first, "bold italic"), _plain(said.text)), 4),
+        _Clamped(_verdict(said, first), _VERDICT_OF_FAULT if said.faulty else _VERDICT),
         Text(),
     ]
     if audit["performance"]:
         parts.append(_metrics(audit["performance"]))
     parts += [Text(), _Facts(tuple(_facts(audit)))]
     return Group(*parts)
+
+
+def _verdict(said: Verdict, state: str) -> Text:
+    """Write the verdict: a fault of the data first of all, then whether there is an answer."""
+    opening, rest = (said.sentences[:1], said.sentences[1:]) if said.faulty else ((), said.sentences)
+    parts = [Text(short(text, 1000) + " ", "bold") for text in opening]
+    return Text.assemble(*parts, (state, "bold italic"), _plain(" ".join(rest)))
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     weights, attribution, prediction = audit["weights"], audit["attribution"], audit["prediction"]
     if weights is not None:
         yield "Weights", 1, _weights(weights)
-    if attribution is not None and attribution["parts"]:
+    if attribution is not None and attribution["parts"] and not faults(audit):
         yield "Why", 2, _why(attribution, audit["performance"])
     if prediction is not None:
         yield "Coverage", 1, _coverage(prediction)

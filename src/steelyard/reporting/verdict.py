@@ -17,11 +17,15 @@ State = Literal["answered", "partial", "inconclusive"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer in words: a state, a short label and the sentences of one paragraph."""
+    """The answer in words: a state, a short label and the sentences of one paragraph.
+
+    Where the data are ``faulty``, the fault is the first sentence.
+    """
 
     state: State
     label: str
     sentences: tuple[str, ...]
+    faulty: bool = False
 
     @property
     def text(self) -> str:
@@ -35,9 +39,16 @@ def reasons(audit: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def worst_first(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the findings sorted: first what could not be answered, then by severity."""
+    """Return the findings sorted: faults of the data, then what could not be answered, then by severity."""
     order = list(SEVERITIES)
-    return sorted(findings, key=lambda f: (not f["declines"], order.index(f["severity"])))
+    return sorted(
+        findings, key=lambda f: (not f.get("explains"), not f["declines"], order.index(f["severity"]))
+    )
+
+
+def faults(audit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the faults of the data that explain how the tables differ, or why a model looks so good."""
+    return tuple(f["text"] for f in audit["findings"] if f.get("explains"))
 
 
 def primary(audit: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -65,19 +76,30 @@ def verdict(audit: Mapping[str, Any]) -> Verdict:
     Returns
     -------
     Verdict
-        Says first whether and how the tables differ, then how good the model is
-        on LIVE, then what was declined and why.
+        Says first what is wrong with the data, if anything, then whether and how the
+        tables differ, how good the model is on LIVE, and what was declined and why.
     """
     declined = reasons(audit)
     row = primary(audit)
     answered = row is not None and row["live_estimate"] is not None
     state: State = "answered" if not declined else "partial" if answered else "inconclusive"
-    sentences = [_shift_sentence(audit["shift"])]
+    wrong = faults(audit)
+    sentences = [*_fault_sentences(wrong), _shift_sentence(audit["shift"])]
     if row is not None:
         sentences += _performance_sentences(row)
     sentences += [sentence(short(text, 400)) for text in declined[:2]]
     label = KINDS[audit["shift"]["kind"]].label
-    return Verdict(state, "Inconclusive" if state == "inconclusive" else label, tuple(sentences))
+    label = "Inconclusive" if state == "inconclusive" else label
+    return Verdict(state, label, tuple(sentences), bool(wrong))
+
+
+def _fault_sentences(wrong: Sequence[str]) -> list[str]:
+    """Say what is wrong with the data, which is the answer until it is mended."""
+    if not wrong:
+        return []
+    rest = len(wrong) - 1
+    more = f"{rest} more such fault{'s are' if rest > 1 else ' is'} among the findings."
+    return [sentence(short(wrong[0], 400)), *([more] if rest else [])]
 
 
 def _shift_sentence(shift: Mapping[str, Any]) -> str:

@@ -159,6 +159,7 @@ FINDINGS: Mapping[str, str] = {
 """What each finding, known by its id, tells."""
 
 ADVICE: Mapping[str, str] = {
+    "mend data": "mend a fault of the data",
     "label": "label rows of LIVE",
     "wait": "rely on no figure yet",
     "use labels": "go by LIVE's labels",

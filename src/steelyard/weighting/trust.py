@@ -258,6 +258,7 @@ def judge_weights(
     regions: Sequence[Region] = (),
     source: str = "the source",
     target: str = "the target",
+    remedy: str | None = None,
 ) -> tuple[Concern, ...]:
     """Say what the figures of weights forbid, and what they warn of.
 
@@ -274,6 +275,8 @@ def judge_weights(
         Where that is.
     source, target : str
         What the two samples are called in the sentences.
+    remedy : str, optional
+        What to do, in a sentence, where that is known to be something else than labelling.
 
     Examples
     --------
@@ -290,7 +293,7 @@ def judge_weights(
                 "inconclusive-overlap",
                 "error",
                 f"{outside:.0%} of {target} lies where {source} has almost no rows, above the "
-                f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} Collect labels there.",
+                f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} {remedy or 'Collect labels there.'}",
             )
         )
     elif outside is not None and outside >= NOTED_OUTSIDE:
@@ -309,8 +312,8 @@ def judge_weights(
                 "inconclusive-few-rows",
                 "error",
                 f"The weighted {source.removeprefix('the ')} is worth only {ess:.0f} of its {rows} rows, "
-                f"below the {MIN_ESS:.0f} that an estimate needs. {_begin(target)} is too far from {source}; "
-                "label some of it.",
+                f"below the {MIN_ESS:.0f} that an estimate needs. {_begin(target)} is too far from {source}"
+                f"{f'. {remedy}' if remedy else '; label some of it.'}",
             )
         )
     if k is not None and k > MAX_PARETO_K:

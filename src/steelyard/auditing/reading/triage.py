@@ -265,7 +265,12 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
     shown = _few(sorted(new, key=lambda key: -new[key]))
     known = {_spelling(str(key)): str(key) for key in train.values}
     variants = [key for key in new if _spelling(key) in known]
-    if variants:
+    # Good and Turing: as many new rows are due as TRAIN has rows whose category occurs once.
+    due = sum(n == 1 for n in train.values.values()) / max(train.count, 1)
+    error = math.sqrt(due * (1 - due) * (1 / max(train.count, 1) + 1 / live.count))
+    usual = 0 < due and share <= due + 4 * error
+    # Where TRAIN has rare categories, some of them are each other's variants in both tables.
+    if variants and not usual:
         pairs = _few([f"{key}' for '{known[_spelling(key)]}" for key in variants])
         text = (
             f"Column '{name}' is spelled differently in {share:.1%} of LIVE's rows ({pairs}): treated as new "
@@ -279,10 +284,7 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
             f"{shown}), as many and about as frequent: it looks like another coding. Map one onto the other."
         )
         return _Mark("recoded", Finding("recoded-category", "warning", text))
-    # Good and Turing: as many new rows are due as TRAIN has rows whose category occurs once.
-    due = sum(n == 1 for n in train.values.values()) / max(train.count, 1)
-    error = math.sqrt(due * (1 - due) * (1 / max(train.count, 1) + 1 / live.count))
-    if 0 < due and share <= due + 4 * error:
+    if usual:
         text = (
             f"Column '{name}' has categories in LIVE that TRAIN lacks ({shown}; {share:.1%} of LIVE's rows), "
             f"no more than is due with so many rare ones ({due:.1%} of TRAIN's rows are the only ones of "

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from steelyard.auditing.learn.alternatives import Alternatives
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.limits import NOTED_OUTSIDE
-from steelyard.auditing.result import Advice, Performance, Shift
+from steelyard.auditing.result import Advice, Finding, Performance, Shift
+from steelyard.auditing.say.columns import moved_by
 from steelyard.auditing.say.figures import Figures
 from steelyard.evaluation import METRICS
 from steelyard.evaluation.specification import WeightingGain, weighting_gain
@@ -17,6 +18,8 @@ from steelyard.reporting.words import metric_name, title
 
 FloatArray = npt.NDArray[np.float64]
 
+# More faults than these are mended one after another: the first may well bring the others along.
+MENDS = 3
 # A gain below this share of the loss is not worth a new model, however certain.
 WORTHWHILE = 0.01
 
@@ -28,7 +31,29 @@ def needs_alternatives(figures: Figures) -> bool:
 
 
 def advise(sampled: Sampled, figures: Figures, replacements: Alternatives | None) -> tuple[Advice, ...]:
-    """Say what to do: most useful first."""
+    """Say what to do: most useful first, and before all to mend what is wrong with the data."""
+    faults = [f for f in figures.findings if f.explains]
+    mends = tuple(_mend(f) for f in faults[:MENDS])
+    advice = _of_model(sampled, figures, replacements)
+    if any(moved_by(f) for f in faults):
+        # Rows that a fault sets apart need no labels, and weights that even it out serve no model.
+        advice = tuple(a for a in advice if a.kind in ("wait", "use labels"))
+    elif faults:
+        advice = tuple(a for a in advice if a.kind not in ("nothing", "keep"))
+    return (*mends, *advice)
+
+
+def _mend(fault: Finding) -> Advice:
+    """Say what to do about a fault of the data: the finding tells the fault itself."""
+    if moved_by(fault):
+        why = "Until then the tables do not mean the same, and no figure here speaks for LIVE."
+    else:
+        why = "Until then the model looks better than it will be where the outcome is not known yet."
+    return Advice(f"{fault.mend}, then audit again", why, "mend data")
+
+
+def _of_model(sampled: Sampled, figures: Figures, replacements: Alternatives | None) -> tuple[Advice, ...]:
+    """Say what to do with the model if the data are as they should be."""
     rows = figures.performance
     if not figures.weights.trusted:
         if figures.labelled:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from steelyard.auditing.data_faults.explained import explained
 from steelyard.auditing.profiles.reference import Reference, ReferenceColumn
-from steelyard.auditing.reading.copies import copies_found, has_continuous
+from steelyard.auditing.reading.copies import copies_found, has_continuous, shared_found
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.triage import judge_column
 from steelyard.auditing.result import ColumnNote, Finding
@@ -27,6 +28,7 @@ def described(
     only the rows that were read are known, or what a profile tells.
     """
     judged = {f.name: f for f in tables.features}
+    of_features: dict[str, Sequence[Finding]] = {}
     notes: list[ColumnNote] = []
     found: list[Finding] = list(tables.findings)
     in_part = sides.train.sampled or sides.live.sampled
@@ -41,13 +43,21 @@ def described(
         a, b = train.profiles[note.name], live.profiles[note.name]
         note, told = rejudged(note, feature.kind, a, b, tables.column_findings)
         notes.append(note)
-        found += told
+        of_features[note.name] = told
+    for each in explained(of_features, train.profiles, live.profiles).values():
+        found += each
     found += _rows_left_out(tables.target, train.counts, sides.reference)
     found += [*_unread("TRAIN", train.unread), *_unread("LIVE", live.unread)]
     found += _held(train.held)
     if has_continuous(tables.X):
-        found += copies_found(train.labelled_copies, train.copies, live.copies)
+        found += copies_found(train.labelled_copies, live.copies)
+    found += shared_found(train.copies, live.copies)
     return tuple(notes), tuple(found)
+
+
+def moved_by(finding: Finding) -> bool:
+    """Whether a fault of the data sets LIVE apart from TRAIN: not one that both tables have."""
+    return finding.explains and finding.id != "target-leak"
 
 
 def rejudged(

@@ -15,7 +15,7 @@ from steelyard.auditing.result import (
     WeightReport,
     Window,
 )
-from steelyard.auditing.say.columns import described
+from steelyard.auditing.say.columns import described, moved_by
 from steelyard.auditing.say.coverage import prediction_record, unbounded_finding
 from steelyard.auditing.say.performance import (
     estimates,
@@ -79,7 +79,7 @@ def figures(sampled: Sampled, train: TrainSums, live: LiveSums, sides: Sides, mo
             *sampled.sample.model.findings,
             *sides.findings(),
             *of_shift,
-            *weight_findings(weights, sampled, train),
+            *weight_findings(weights, sampled, train, faulty=any(moved_by(f) for f in of_columns)),
             *withheld_finding(trusted),
             *relation_findings(moved, deployed=not sampled.sample.model.made_here),
             *unbounded_finding(sampled.calibrated.coverage.alpha, live),

@@ -62,6 +62,7 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         metric=anchor.metric,
         noise=noise + _unseen(anchor, rows) * (1 / rows + 1 / live.rows),
         outcome_variance=anchor.own,
+        n_classes=sampled.sample.tables.n_classes,
     )
     if anchor.ratio == 0:
         return estimate
@@ -71,6 +72,7 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         metric=anchor.metric,
         method=estimate.method,
         level=estimate.level,
+        n_classes=sampled.sample.tables.n_classes,
     )
 
 
@@ -214,6 +216,7 @@ def _local(
         metric=metric,
         method=whole.method,
         level=whole.level,
+        n_classes=sampled.sample.tables.n_classes,
     )
 
 

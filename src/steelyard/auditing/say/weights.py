@@ -45,8 +45,13 @@ def _balance(sampled: Sampled, train: TrainSums, live: LiveSums) -> tuple[Balanc
     return tuple(Balance(f.name, float(a), float(b)) for f, a, b in zip(tables.features, before, after))
 
 
-def weight_findings(report: WeightReport, sampled: Sampled, train: TrainSums) -> tuple[Finding, ...]:
-    """Say what the figures of the weights forbid, and what they warn of."""
+def weight_findings(
+    report: WeightReport, sampled: Sampled, train: TrainSums, *, faulty: bool = False
+) -> tuple[Finding, ...]:
+    """Say what the figures of the weights forbid, and what they warn of.
+
+    Where LIVE is ``faulty``, what is far from TRAIN is so by that fault: labels would not mend it.
+    """
     concerns = judge_weights(
         rows=train.rows,
         ess=report.ess,
@@ -55,6 +60,7 @@ def weight_findings(report: WeightReport, sampled: Sampled, train: TrainSums) ->
         regions=sampled.cover.regions,
         source="TRAIN",
         target="LIVE",
+        remedy="Mend the fault of the data first." if faulty else None,
     )
     return tuple(
         Finding(c.id, c.severity, c.text, step="weigh", declines=c.severity == "error") for c in concerns

@@ -91,7 +91,7 @@ def test_unreadable_file(lines, monkeypatch):
 
 def test_directory(lines, tmp_path):
     (tmp_path / "folder").mkdir()
-    assert "is a directory; name a file, or a glob" in only(lines(train="folder"))
+    assert "holds no table file; give one that holds CSV" in only(lines(train="folder"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n"])

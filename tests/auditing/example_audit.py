@@ -309,7 +309,16 @@ def inconclusive() -> AuditResult:
             "and weights cannot stand in for rows that are not there.",
         ),  # type: ignore[arg-type]
         performance=tuple(
-            replace(p, live_estimate=None, low=None, high=None, method="inconclusive")
+            replace(
+                p,
+                live_estimate=None,
+                low=None,
+                high=None,
+                method="inconclusive",
+                drift_low=None,
+                drift_high=None,
+                worth_labels=None,
+            )
             for p in base.performance
         ),
         attribution=None,

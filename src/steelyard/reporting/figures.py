@@ -72,12 +72,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """One value on a strip, with its interval if it has one."""
+    """One value on a strip, with its interval if it has one, and a wider one around that."""
 
     value: float | None
     shape: Shape = "solid"
     low: float | None = None
     high: float | None = None
+    far: tuple[float | None, float | None] = (None, None)
 
 
 def dots(
@@ -101,6 +102,8 @@ def dots(
     body = _grid(scale) if grid else Markup("")
     body += Markup("").join(_vertical("reference", scale.at(r)) for r in reference)
     for mark in marks:
+        if mark.far[0] is not None and mark.far[1] is not None:
+            body += _whisker(scale.at(mark.far[0]), scale.at(mark.far[1]))
         if mark.low is not None and mark.high is not None:
             a, b = scale.at(mark.low), scale.at(mark.high)
             body += Markup('<rect class="band" x="{:.2f}%" y="7" width="{:.2f}%" height="8" rx="4"/>').format(
@@ -122,13 +125,17 @@ def bar(
     )
     body += _vertical("zero", zero)
     if low is not None and high is not None:
-        a, b = scale.at(low), scale.at(high)
-        body += Markup('<line class="whisker" x1="{0:.2f}%" x2="{1:.2f}%" y1="11" y2="11"/>').format(a, b)
-        body += Markup("").join(
-            Markup('<line class="whisker" x1="{0:.2f}%" x2="{0:.2f}%" y1="8" y2="14"/>').format(x)
-            for x in (a, b)
-        )
+        body += _whisker(scale.at(low), scale.at(high))
     return _strip(body, label)
+
+
+def _whisker(a: float, b: float) -> Markup:
+    """Draw a line from one place to another, with a stroke at either end."""
+    ends = (
+        Markup('<line class="whisker" x1="{0:.2f}%" x2="{0:.2f}%" y1="8" y2="14"/>').format(x) for x in (a, b)
+    )
+    line = Markup('<line class="whisker" x1="{0:.2f}%" x2="{1:.2f}%" y1="11" y2="11"/>').format(a, b)
+    return line + Markup("").join(ends)
 
 
 def axis(scale: Scale, *, share: bool = False) -> Markup:

@@ -43,6 +43,7 @@ def view(audit: Mapping[str, Any]) -> dict[str, Any]:
         "trust": audit["weights"] and TRUST[audit["weights"]["trust"]],
         "performance": _performance(audit["performance"]),
         "windows": _windows(audit["windows"]),
+        "relation": _relation(audit["relation"], primary(audit)),
         "attribution": _attribution(audit["attribution"], audit["performance"]),
         "prediction": _prediction(audit["prediction"]),
         "notes": _cut([n for n in audit["data"] if n["issues"]], TOP),
@@ -170,10 +171,13 @@ def _performance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         said = [f"{words} {figures_of[key]}" for key, words in _COLUMNS if figures_of[key]]
         marks = [
             Mark(row["naive"], "hollow"),
-            Mark(row["live_estimate"], "solid", row["low"], row["high"]),
+            Mark(
+                row["live_estimate"], "solid", row["low"], row["high"], (row["drift_low"], row["drift_high"])
+            ),
             Mark(row["live_actual"], "diamond"),
         ]
-        ends = [row[key] for key in ("naive", "live_estimate", "low", "high", "live_actual")]
+        keys = ("naive", "live_estimate", "low", "high", "drift_low", "drift_high", "live_actual")
+        ends = [row[key] for key in keys]
         scale = Scale.around(ends, pad=0.12)
         better = higher_is_better(row["metric"])
         out.append(
@@ -182,6 +186,8 @@ def _performance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "metric": row["metric"],
                 "hint": {True: "higher is better", False: "lower is better", None: ""}[better],
                 "limits": _interval(row["low"], row["high"], digits),
+                "drift": _interval(row["drift_low"], row["drift_high"], digits),
+                "worth": row["worth_labels"],
                 "figure": figures.dots(scale, marks, f"{name}: {', '.join(said)}", grid=False),
             }
         )
@@ -250,6 +256,53 @@ def _window_chart(metric: str, records: Sequence[Mapping[str, Any] | None], wind
     else:
         words += "no estimate"
     return figures.line(marks, words, reference=naive, actual=actual)
+
+
+def _relation(relation: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the wider intervals rest on: of the leading metric, each part of TRAIN that was tested."""
+    if relation is None or row is None:
+        return None
+    metric = row["metric"]
+    tested = [b for b in relation["backtest"] if b["metric"] == metric]
+    ends = [b[key] for b in tested for key in ("estimate", "low", "high", "actual", "naive")]
+    scale = Scale.around([e for e in ends if e is not None], pad=0.1) if tested else None
+    digits = row_digits(row)
+    rows = []
+    for b in tested:
+        words = f"{short(b['environment'])}: estimated {number(b['estimate'], digits)}, "
+        words += f"actual {number(b['actual'], digits)}"
+        marks = [
+            Mark(b["naive"], "hollow"),
+            Mark(b["estimate"], "solid", b["low"], b["high"]),
+            Mark(b["actual"], "diamond"),
+        ]
+        rows.append(
+            {
+                **b,
+                "estimate": _or_none(b["estimate"], digits),
+                "limits": _interval(b["low"], b["high"], digits),
+                "actual": _or_none(b["actual"], digits),
+                "figure": figures.dots(scale, marks, words) if scale is not None else "",
+            }
+        )
+    inside = sum(
+        1
+        for b in tested
+        if b["low"] is not None and b["actual"] is not None and b["low"] <= b["actual"] <= b["high"]
+    )
+    return {
+        **_cut(rows, TOP),
+        "metric": metric,
+        "source": relation["source"],
+        "column": relation["column"],
+        "spread": number(relation["spread"].get(metric), digits),
+        "scale": scale,
+        "count": len(tested),
+        "estimated": sum(1 for b in tested if b["estimate"] is not None),
+        "inside": inside,
+        "worth": row["worth_labels"],
+        "known": row["drift_low"] is not None,
+    }
 
 
 def _attribution(

@@ -132,10 +132,15 @@ def _plain(text: str) -> Text:
 
 def _metrics(rows: list[Mapping[str, Any]]) -> Table:
     measured = any(row["live_actual"] is not None for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     shown = rows[:_METRICS] if len(rows) <= _METRICS else rows[: _METRICS - 1]
     table.add_column("Metric", no_wrap=True, overflow="ellipsis")
-    for name in ("TRAIN", "LIVE, estimated", "95% interval", *(["LIVE, measured"] if measured else [])):
+    moves = any(row.get("drift_low") is not None for row in rows)
+    # All five fit into 80 columns if the estimate's heading is short.
+    names = ["TRAIN", "estimated" if measured else "LIVE, estimated"]
+    names.append("if relation holds" if moves else "95% interval")
+    names += [name for name, there in (("if it moves", moves), ("measured", measured)) if there]
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
         digits = row_digits(row)
@@ -147,6 +152,8 @@ def _metrics(rows: list[Mapping[str, Any]]) -> Table:
             Text(estimate, "bold" if known else "italic"),
             Text(interval(row["low"], row["high"], digits)),
         ]
+        if moves:
+            cells.append(Text(interval(row.get("drift_low"), row.get("drift_high"), digits)))
         if measured:
             cells.append(Text(number(row["live_actual"], digits)))
         table.add_row(*cells)

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from steelyard.reporting.numbers import decimals, interval, number, row_digits
-from steelyard.reporting.words import KINDS, SEVERITIES, higher_is_better, metric_name, sentence, short, title
+from steelyard.reporting.words import (
+    KINDS,
+    RELATION,
+    SEVERITIES,
+    higher_is_better,
+    metric_name,
+    sentence,
+    short,
+    title,
+)
 
 State = Literal["answered", "partial", "inconclusive"]
 
@@ -86,7 +95,7 @@ def verdict(audit: Mapping[str, Any]) -> Verdict:
     wrong = faults(audit)
     sentences = [*_fault_sentences(wrong), _shift_sentence(audit["shift"])]
     if row is not None:
-        sentences += _performance_sentences(row)
+        sentences += _performance_sentences(row, audit.get("relation"))
     sentences += [sentence(short(text, 400)) for text in declined[:2]]
     label = KINDS[audit["shift"]["kind"]].label
     label = "Inconclusive" if state == "inconclusive" else label
@@ -122,15 +131,15 @@ def _shift_sentence(shift: Mapping[str, Any]) -> str:
     return f"LIVE differs from TRAIN{f' ({apart})' if apart else ''}{joint}{meaning}."
 
 
-def _performance_sentences(row: Mapping[str, Any]) -> list[str]:
+def _performance_sentences(row: Mapping[str, Any], relation: Mapping[str, Any] | None) -> list[str]:
     name, digits = metric_name(row["metric"]), row_digits(row)
     out = []
     if row["live_estimate"] is None:
         out.append(f"The model's {name} on LIVE could not be estimated.")
     else:
-        limits = interval(row["low"], row["high"], digits)
-        value = f"{number(row['live_estimate'], digits)} {limits}".strip()
-        out.append(f"The model's {name} there is estimated at {value}{_against_naive(row, digits)}.")
+        value = number(row["live_estimate"], digits)
+        limits = _two_intervals(row, relation, digits)
+        out.append(f"The model's {name} there is estimated at {value}{_against_naive(row, digits)}{limits}.")
     if row["live_actual"] is not None:
         where = ""
         if row["low"] is not None and row["high"] is not None:
@@ -138,6 +147,23 @@ def _performance_sentences(row: Mapping[str, Any]) -> list[str]:
             where = ", inside the interval" if inside else ", outside the interval"
         out.append(f"The live labels that have arrived give {number(row['live_actual'], digits)}{where}.")
     return out
+
+
+def _two_intervals(row: Mapping[str, Any], relation: Mapping[str, Any] | None, digits: int) -> str:
+    """Say the interval if the relation of target and columns holds, and the one that allows for a move."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    low, high = number(row["low"], digits), number(row["high"], digits)
+    if relation is None or row.get("drift_low") is None or row.get("drift_high") is None:
+        return f" (95% interval {low} to {high})"
+    column = f"'{short(relation['column'] or '', 30)}'"
+    moved = RELATION[relation["source"]].format(column=column)
+    far_low, far_high = number(row["drift_low"], digits), number(row["drift_high"], digits)
+    only = "" if row["live_actual"] is not None else ", which only labels can tell"
+    return (
+        f": {low} to {high} if the relation of target and columns holds{only}, {far_low} to {far_high} "
+        f"if {moved}"
+    )
 
 
 def _against_naive(row: Mapping[str, Any], digits: int) -> str:

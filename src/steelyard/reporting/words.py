@@ -43,8 +43,8 @@ KINDS: Mapping[str, Kind] = {
         basis="no shift was found",
     ),
     "covariate": Kind(
-        label="Covariate shift",
-        meaning="the mix of inputs has moved (covariate shift)",
+        label="The columns moved",
+        meaning="the columns moved",
         assumption=(
             "Rows with the same inputs have the same outcomes on LIVE as on TRAIN. "
             "Without live labels this cannot be tested; if it fails, the estimates for LIVE fail with it."
@@ -93,6 +93,13 @@ KINDS: Mapping[str, Kind] = {
         ),
     ),
 }
+
+RELATION: Mapping[str, str] = {
+    "environments": "it moved as it did between the values of {column} in TRAIN",
+    "time": "it moved as it did over {column} in TRAIN",
+    "record": "it moved as relations usually do from one population to another",
+}
+"""On what the wider interval rests, as a clause behind an "if"."""
 
 READINGS: Mapping[str, str] = {
     "none": "Nothing moved: neither the columns nor the relation of target and columns.",

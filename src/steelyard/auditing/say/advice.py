@@ -8,7 +8,7 @@ import numpy.typing as npt
 from steelyard.auditing.learn.alternatives import Alternatives
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.auditing.limits import NOTED_OUTSIDE
-from steelyard.auditing.result import Advice, Finding, Performance, Shift
+from steelyard.auditing.result import Advice, AdviceKind, Finding, Performance, Shift
 from steelyard.auditing.say.columns import moved_by
 from steelyard.auditing.say.figures import Figures
 from steelyard.evaluation import METRICS
@@ -83,13 +83,27 @@ def _of_model(sampled: Sampled, figures: Figures, replacements: Alternatives | N
     worse = _worse(rows)
     advice = _replacements(replacements)
     if not any(a.kind in ("retrain", "retrain weighted", "recalibrate") for a in advice):
-        standing = _standing(worse, rows)
-        kept = Advice("Keep the model, and expect the estimate above", standing, "keep")
-        advice.insert(0, kept if worse else Advice("Nothing to do", standing, "nothing"))
+        advice.insert(0, _kept(worse, rows, labelled=figures.labelled))
     noted = figures.weights.outside_support >= NOTED_OUTSIDE or worse is not None
     if noted and not figures.labelled:
         advice.append(_label_next(sampled))
     return tuple(advice)
+
+
+def _kept(worse: Performance | None, rows: tuple[Performance, ...], *, labelled: bool) -> Advice:
+    """Say that nothing better is in sight; without labels that is no word on the relation itself."""
+    kind: AdviceKind = "nothing" if worse is None else "keep"
+    standing = _standing(worse, rows)
+    if labelled:
+        action = "Nothing to do" if worse is None else "Keep the model, and expect the estimate above"
+        return Advice(action, standing, kind)
+    worth = next((r.worth_labels for r in rows if r.worth_labels), None)
+    labels = f"{2 * max(worth, 50):,} labels" if worth else "A hundred labels"
+    why = (
+        f"{standing} Whether the relation of target and columns moved, no column shows. {labels} drawn at "
+        "random from LIVE would say more than this estimate."
+    )
+    return Advice("Label some of LIVE before you rely on this; nothing else is called for", why, kind)
 
 
 def _standing(worse: Performance | None, rows: tuple[Performance, ...]) -> str:
@@ -142,9 +156,8 @@ def _unmoved(shift: Shift, *, labelled: bool) -> Advice:
     detectable = shift.detectable_auc
     limit = f" A shift with an AUC of {detectable:.2f} or more would have been seen." if detectable else ""
     blind = "" if labelled else " Whether the target still follows from the columns, only labels can show."
-    return Advice(
-        "Nothing to do", f"No difference between TRAIN and LIVE was found.{limit}{blind}", "nothing"
-    )
+    action = "Nothing to do" if labelled else "Nothing to do that the columns show"
+    return Advice(action, f"No difference between TRAIN and LIVE was found.{limit}{blind}", "nothing")
 
 
 def _worse(rows: tuple[Performance, ...]) -> Performance | None:

@@ -84,6 +84,7 @@ class Sides:
     def findings(self) -> tuple[Finding, ...]:
         """Tell which tables are known in part."""
         told = [] if self.reference is None else [profile_finding(self.reference)]
+        told += [] if self.cutter is None else self.cutter.findings
         for side in (self.train, self.live):
             if side.sampled:
                 among = ", drawn among those with a target" if side.labelled else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steelyard.auditing.data_faults.upside_down import upside_down
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import ModelOutput, Tables
 
@@ -18,5 +19,5 @@ def data_faults(tables: Tables, output: ModelOutput, *, seed: int) -> tuple[Find
     seed : int
         Draws the rows that are looked at where there are many.
     """
-    del tables, output, seed
-    return ()
+    del seed
+    return (*upside_down(tables, output),)

@@ -21,6 +21,8 @@ __all__ = ["ColumnProfile", "Verdict", "judge_column", "unusable"]
 
 NEARLY_UNIQUE = 0.95
 MIN_ROWS = 50
+# Fewer rows than this no step can tell from the others.
+_FEW_ROWS = 15
 LARGEST = 1e38
 """Largest number in a column: trees hold single precision, and sums of squares stay finite."""
 _ID_NAME = re.compile(
@@ -109,7 +111,11 @@ def judge_column(
     if out is not None:
         shown: Literal["number", "category", "date", "text"] = "text" if out.issue == "free text" else kind
         return Verdict(shown, True, (out.finding,), (out.issue,))
-    marks = [missing_jump(name, train, live), constant_in_live(name, train, live)]
+    marks = [
+        one_value(name, train),
+        missing_jump(name, train, live),
+        constant_in_live(name, train, live),
+    ]
     if kind == "category":
         marks.append(new_categories(name, train, live))
     elif kind == "number":
@@ -150,7 +156,7 @@ def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: 
         severity: Literal["info", "warning"] = "warning" if live.count else "info"
         text = f"Column '{name}' has no value in TRAIN: left out. Fill it in TRAIN or remove it."
         return _Mark("empty", Finding("empty-column", severity, text))
-    if train.distinct == 1 and train.missing == 0:
+    if train.distinct == 1 and _says_nothing(train, live):
         return _constant(name, train, live)
     if _identifies(name, train, live, kind):
         text = (
@@ -179,10 +185,19 @@ def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: 
     return None
 
 
+def _says_nothing(train: ColumnProfile, live: ColumnProfile) -> bool:
+    """Whether a column of one value in TRAIN is of no use; where it is missing as well, that may be told."""
+    if min(train.missing, train.count) < _FEW_ROWS:
+        return True
+    return live.count - live.values.get(next(iter(train.values)), 0) >= 0.01 * max(live.count, 1)
+
+
 def _constant(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark:
     value = next(iter(train.values))
     shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
     changed = set(live.values) - {value}
+    if train.missing:
+        shown += f", and is missing in {train.missing / train.rows:.1%} of its rows,"
     if not changed:
         text = f"Column '{name}' has the single value {shown} in TRAIN: left out, it carries no information."
         return _Mark("constant", Finding("constant-column", "info", text))
@@ -220,6 +235,19 @@ def _range(profile: ColumnProfile, kind: str) -> str:
         days = [str(np.datetime64(math.floor(day), "D")) for day in (low, high)]
         return f"{days[0]} to {days[1]}"
     return f"{low:g} to {high:g}"
+
+
+def one_value(name: str, train: ColumnProfile) -> _Mark | None:
+    """Tell of a column that has one value in TRAIN or none."""
+    if train.distinct != 1:
+        return None
+    value = next(iter(train.values))
+    shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+    text = (
+        f"Column '{name}' has the single value {shown} in TRAIN, and is missing in "
+        f"{train.missing_rate:.1%} of its rows: whether it is missing is all that it tells."
+    )
+    return _Mark("one value", Finding("one-value", "info", text))
 
 
 def missing_jump(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
@@ -263,7 +291,7 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
         return None
     share = sum(new.values()) / live.count
     shown = _few(sorted(new, key=lambda key: -new[key]))
-    known = {_spelling(str(key)): str(key) for key in train.values}
+    known = _spellings(map(str, train.values))
     variants = [key for key in new if _spelling(key) in known]
     if variants:
         pairs = _few([f"{key}' for '{known[_spelling(key)]}" for key in variants])
@@ -296,8 +324,27 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
     return _Mark("new categories", Finding("new-category", "warning" if share >= 0.01 else "info", text))
 
 
+def _spellings(names: Iterable[str]) -> dict[str, str]:
+    """Return categories by their spelling, but for those that the table itself tells apart."""
+    known: dict[str, str] = {}
+    twice = set()
+    for name in names:
+        spelling = _spelling(name)
+        if spelling in known:
+            twice.add(spelling)
+        known[spelling] = name
+    return {spelling: name for spelling, name in known.items() if spelling not in twice}
+
+
 def _spelling(text: str) -> str:
-    return re.sub(r"[\s_\-]+", " ", text).strip().casefold()
+    """Return what is left of a category without case, blanks, and what stands for a blank.
+
+    A sign before a number or behind a grade is none: ``A-`` is not ``A``, nor ``-5`` the same as ``5``.
+    A number is the same with a point and zeros behind it, or with zeros before it.
+    """
+    plain = re.sub(r"[\s_]+", " ", text).strip().casefold()
+    plain = re.sub(r"(?<=[^\W\d_]) ?[-\u2010\u2011] ?(?=[^\W\d_])", " ", plain)
+    return re.sub(r"^([+-]?)0*(\d+)(?:\.0*)?$", r"\1\2", plain)
 
 
 def _few(names: Iterable[str], most: int = 3) -> str:

@@ -257,6 +257,9 @@ def choose_order(sides: Sequence[DateEvidence], known: tuple[float, float] | Non
         return Chosen(fitting[0], "no other order makes dates of all of them")
     if not any(side.differ for side in sides):
         return Chosen("ymd" if "ymd" in fitting else fitting[0], "")
+    fitting = _without_far_years(fitting, sides, known)
+    if len(fitting) == 1:
+        return Chosen(fitting[0], "as another order would spread them over many times as long")
     moves = {order: sum(_moves_one_way(side.orders[order]) for side in sides) for order in fitting}
     best = [order for order in fitting if moves[order] == max(moves.values())]
     if len(best) == 1:
@@ -267,6 +270,19 @@ def choose_order(sides: Sequence[DateEvidence], known: tuple[float, float] | Non
         return Chosen(short[0], "so that they span the shortest time", ambiguous=True)
     usual: Order = "dmy" if any(side.dotted for side in sides) or "mdy" not in short else "mdy"
     return Chosen(usual, "as is usual", ambiguous=True)
+
+
+def _without_far_years(
+    fitting: list[Order], sides: Sequence[DateEvidence], known: tuple[float, float] | None
+) -> list[Order]:
+    """Leave out a year first, or last, where that makes dates span over five times as long."""
+    spans = {order: _span([side.orders[order] for side in sides], known) for order in fitting}
+    last = [order for order in fitting if order != "ymd"]
+    if not last or len(last) == len(fitting):
+        return fitting
+    if spans["ymd"] > 5 * min(spans[order] for order in last):
+        return last
+    return ["ymd"] if min(spans[order] for order in last) > 5 * spans["ymd"] else fitting
 
 
 def _moves_one_way(seen: _Seen) -> bool:

@@ -28,7 +28,7 @@ def partly_read(name: str, sides: Sequence[pl.Series], dialect: Dialect) -> tupl
     dialect : Dialect
     """
     texts = trimmed(pl.concat(list(sides)), dialect.missing_words).drop_nulls()
-    if texts.n_unique() <= _FEW or texts.str.contains(r"^0\d").any():
+    if texts.n_unique() <= _FEW:
         return ()
     table = texts.alias("text").value_counts(name="rows")
     distinct, rows = table["text"], table["rows"]
@@ -58,8 +58,11 @@ def partly_read(name: str, sides: Sequence[pl.Series], dialect: Dialect) -> tupl
 
 
 def _readings(distinct: pl.Series) -> list[tuple[str, pl.Series]]:
+    dates = [("dates", read_dates(distinct, order)) for order in ORDERS]
+    # Digits behind a zero are codes.
+    if distinct.str.contains(r"^0\d+$").any():
+        return dates
     plain = read_plain(distinct)
     marked = [read_marked(distinct, sign) for sign in (".", ",")]
-    numbers = [plain.zip_with(plain.is_not_null(), one) for one in marked]
-    dates = [read_dates(distinct, order) for order in ORDERS]
-    return [*(("numbers", one) for one in numbers), *(("dates", one) for one in dates)]
+    numbers = [("numbers", plain.zip_with(plain.is_not_null(), one)) for one in marked]
+    return [*numbers, *dates]

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from steelyard.auditing.reading.aligned import Aligned, Kind
+from steelyard.auditing.reading.both_texts import (
+    dates_told,
+    numbers_told,
+    quoted,
+    texts_as_dates,
+    texts_as_numbers,
+)
 from steelyard.auditing.reading.dates import (
-    IN_WORDS,
-    Chosen,
     DateEvidence,
     choose_order,
     read_dates,
 )
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.missing import is_missing_word, trimmed, words_found
-from steelyard.auditing.reading.numbers import NumberForm, number_form, read_numbers
+from steelyard.auditing.reading.numbers import number_form, read_numbers
 from steelyard.auditing.reading.partly import partly_read
 from steelyard.auditing.reading.texts import as_text, is_date, is_text, known_texts
 from steelyard.auditing.reading.written import AS_IS, Written
 from steelyard.auditing.result import Finding
 
-Kind = Literal["number", "category", "date", "absent"]
-
 _DAY_US = 86_400_000_000
-# Texts of digits with more values than this are hardly names.
-_MOST_NAMES = 50
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """A column of both tables in one kind.
-
-    ``train`` and ``live`` are Float64 for numbers and dates (epoch days), String
-    for categories, null where missing. ``fault`` says why that could not be done;
-    ``written`` how texts were read.
-    """
-
-    kind: Kind
-    train: pl.Series
-    live: pl.Series
-    findings: tuple[Finding, ...] = ()
-    issues: tuple[str, ...] = field(default=())
-    fault: str | None = None
-    written: Written = AS_IS
 
 
 def align(
@@ -144,8 +126,8 @@ def _as_names(train: pl.Series, live: pl.Series, dialect: Dialect) -> Aligned:
 def _align_texts(name: str, train: pl.Series, live: pl.Series, dialect: Dialect) -> Aligned:
     texts, live_texts = as_text(train), as_text(live)
     if train.dtype == pl.String and live.dtype == pl.String:
-        read = _texts_as_dates(name, texts, live_texts, dialect)
-        read = read or _texts_as_numbers(name, texts, live_texts, dialect)
+        read = texts_as_dates(name, texts, live_texts, dialect)
+        read = read or texts_as_numbers(name, texts, live_texts, dialect)
         if read is not None:
             return read
         told = partly_read(name, (texts, live_texts), dialect)
@@ -157,112 +139,6 @@ def _align_texts(name: str, train: pl.Series, live: pl.Series, dialect: Dialect)
             pair = (flags[0], flags[1])
             return Aligned("category", *pair, (finding,), ("type differs",), written=Written(flags=True))  # type: ignore[arg-type]
     return Aligned("category", texts, live_texts)
-
-
-def _texts_as_dates(name: str, train: pl.Series, live: pl.Series, dialect: Dialect) -> Aligned | None:
-    words = dialect.missing_words
-    sides = [trimmed(train, words), trimmed(live, words)]
-    seen = [DateEvidence.of(side) for side in sides]
-    chosen = choose_order(seen)
-    if chosen is None:
-        if all(side.rows and side.orders for side in seen):
-            return Aligned("absent", train, live, fault=_other_order(name, seen))
-        return None
-    written = Written(words, order=chosen.order)
-    read = [read_dates(side, chosen.order) for side in sides]
-    told = _dates_told(name, chosen, sides[0] if sides[0].null_count() < sides[0].len() else sides[1])
-    issues = ("dates written as text",) if told else ()
-    return Aligned("date", read[0], read[1], told, issues, written=written)
-
-
-def _dates_told(name: str, chosen: Chosen, texts: pl.Series) -> tuple[Finding, ...]:
-    """Say how dates were read, where that is not plain."""
-    if not chosen.why:
-        return ()
-    example = texts.drop_nulls()[0]
-    order = IN_WORDS[chosen.order]
-    text = f"Column '{name}' holds dates such as '{example}': read with the {order}, {chosen.why}"
-    if chosen.ambiguous:
-        text += ", though another order would do. If that is wrong, write them as 2024-01-31."
-        return (Finding("dates-as-text", "warning", text, columns=(name,)),)
-    return (Finding("dates-as-text", "info", f"{text}.", columns=(name,)),)
-
-
-def _other_order(name: str, sides: Sequence[DateEvidence]) -> str:
-    words = [" or ".join(IN_WORDS[order] for order in side.orders) for side in sides]
-    return (
-        f"column '{name}' holds dates with the {words[0]} in TRAIN and the {words[1]} in LIVE; write both as "
-        "2024-01-31, or exclude the column"
-    )
-
-
-def _texts_as_numbers(name: str, train: pl.Series, live: pl.Series, dialect: Dialect) -> Aligned | None:
-    words = dialect.missing_words
-    both = pl.concat([train, live])
-    form = number_form(both, words, dialect.decimal)
-    # Digits behind a zero are codes, such as those of places.
-    if both.str.contains(r"^\s*0\d").any():
-        return None
-    if form is None:
-        alone = [number_form(side, words, dialect.decimal) for side in (train, live)]
-        clash = all(alone) and not any(one.ambiguous for one in alone if one is not None)
-        return Aligned("absent", train, live, fault=_other_form(name, train, live, alone)) if clash else None
-    found = words_found(both, words)
-    if not (form.marked or found or _no_names(train, live)):
-        return None
-    read = [read_numbers(side, words, form) for side in (train, live)]
-    told = _numbers_told(name, form, both, found, dialect)
-    issue = "numbers written as text"
-    return Aligned("number", read[0], read[1], (told,), (issue,), written=Written(words, form))
-
-
-def _no_names(*sides: pl.Series) -> bool:
-    """Whether texts of digits cannot be names, as nearly every row has another, or many are fractions."""
-    distinct = max(side.n_unique() for side in sides)
-    if any(side.len() >= 50 and side.n_unique() > 0.95 * side.len() for side in sides):
-        return True
-    return distinct > _MOST_NAMES and any(bool(side.str.contains(r"\.\d*[1-9]").any()) for side in sides)
-
-
-def _numbers_told(
-    name: str, form: NumberForm, texts: pl.Series, found: Sequence[str], dialect: Dialect
-) -> Finding:
-    """Say how texts were read as numbers."""
-    if not form.marked:
-        if not found:
-            text = (
-                f"Column '{name}' holds numbers as texts: read as numbers. If they are names, say so "
-                f"(--categorical '{name}')."
-            )
-            return Finding("numbers-as-text", "info", text, columns=(name,))
-        text = (
-            f"Column '{name}' holds numbers and {_quoted(found)}: read as numbers, those as missing. "
-            "Write missing values as empty cells to be sure."
-        )
-        return Finding("numbers-as-text", "info", text, columns=(name,))
-    plain = texts.cast(pl.Float64, strict=False).is_null() & ~is_missing_word(texts, dialect.missing_words)
-    shown = texts.filter(plain) if plain.any() else texts.drop_nulls()
-    value = read_numbers(shown.head(1), dialect.missing_words, form)[0]
-    text = f"Column '{name}' holds numbers such as '{shown[0].strip()}': read as {value:.12g}"
-    if found:
-        text += f", and {_quoted(found)} as missing"
-    if form.ambiguous:
-        other = "," if form.decimal == "." else "."
-        text += f". That may be meant otherwise: --decimal '{other}' reads '{other}' as the decimal sign."
-        return Finding("numbers-as-text", "warning", text, columns=(name,))
-    return Finding("numbers-as-text", "info", f"{text}.", columns=(name,))
-
-
-def _other_form(name: str, train: pl.Series, live: pl.Series, forms: Sequence[NumberForm | None]) -> str:
-    shown = []
-    for side, series, form in zip(("TRAIN", "LIVE"), (train, live), forms):
-        texts = series.drop_nulls()
-        marked = texts.filter(texts.cast(pl.Float64, strict=False).is_null())
-        sign = "" if form is None or form.decimal == "." else " with decimal commas"
-        shown.append(f"numbers{sign} in {side} (such as '{(marked if marked.len() else texts)[0]}')")
-    return (
-        f"column '{name}' holds {shown[0]} and other {shown[1]}; write both in one way or exclude the column"
-    )
 
 
 def _flag_words(texts: pl.Series) -> pl.Series | None:
@@ -326,7 +202,7 @@ def _dates_like(name: str, texts: pl.Series, days: pl.Series, dialect: Dialect) 
     if chosen is None:
         return None
     written = Written(words, order=chosen.order)
-    told = _dates_told(name, chosen, kept)
+    told = dates_told(name, chosen, kept)
     return _Read(read_dates(kept, chosen.order), "texts read as dates", "date", written, told)
 
 
@@ -336,8 +212,8 @@ def _numbers_like(name: str, texts: pl.Series, dialect: Dialect) -> _Read | None
     if form is None:
         return None
     found = words_found(texts, words)
-    how = "texts read as numbers" + (f" ({_quoted(found)} as missing)" if found else "")
-    told = (_numbers_told(name, form, texts, found, dialect),) if form.ambiguous else ()
+    how = "texts read as numbers" + (f" ({quoted(found)} as missing)" if found else "")
+    told = (numbers_told(name, form, texts, found, dialect),) if form.ambiguous else ()
     return _Read(read_numbers(texts, words, form), how, "number", Written(words, form), told)
 
 
@@ -433,7 +309,3 @@ def _word(series: pl.Series) -> str:
     if is_text(series.dtype):
         return "text"
     return "a date" if is_date(series.dtype) else "a number"
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f"'{word}'" for word in words)

@@ -277,7 +277,7 @@ def _without_far_years(
 ) -> list[Order]:
     """Leave out a year first, or last, where that makes dates span over five times as long."""
     spans = {order: _span([side.orders[order] for side in sides], known) for order in fitting}
-    last = [order for order in fitting if order != "ymd"]
+    last: list[Order] = [order for order in fitting if order != "ymd"]
     if not last or len(last) == len(fitting):
         return fitting
     if spans["ymd"] > 5 * min(spans[order] for order in last):

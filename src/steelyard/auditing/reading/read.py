@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.profiles.reference import ReferenceColumn
-from steelyard.auditing.reading.categories import category_order, counts, encode
 from steelyard.auditing.reading.classes import other_case
-from steelyard.auditing.reading.columns import Aligned, align
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
-from steelyard.auditing.reading.notes import noted, profiled, some_columns, with_withheld
+from steelyard.auditing.reading.features import Columns, Roles
+from steelyard.auditing.reading.notes import some_columns, with_withheld
 from steelyard.auditing.reading.outputs import OutputColumns, order_finding, read_output
-from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.sources import load
 from steelyard.auditing.reading.target import (
     Meant,
@@ -29,9 +27,8 @@ from steelyard.auditing.reading.target import (
     read_target,
 )
 from steelyard.auditing.reading.texts import is_text
-from steelyard.auditing.reading.triage import Verdict, judge_column, unusable
-from steelyard.auditing.result import ColumnNote, Finding
-from steelyard.auditing.tables import Feature, GivenOutput, Tables
+from steelyard.auditing.result import Finding
+from steelyard.auditing.tables import GivenOutput, Tables
 from steelyard.errors import InputError
 
 MIN_ROWS = 50
@@ -115,11 +112,12 @@ def read_tables(
     decided = reading.read_target(positive)
     y_live = reading.read_live_labels(labels, decided)
     given = reading.read_outputs(decided)
-    X, X_live, features = reading.encode_features()
+    judging = reading.columns
+    X, X_live, features = judging.encode()
     reading.check_rows()
     if told or decided is None:
         raise InputError(told)
-    notes, of_withheld = with_withheld(reading.notes, columns, frame_live, dialect)
+    notes, of_withheld = with_withheld(judging.notes, columns, frame_live, dialect)
     return Tables(
         X=X,
         X_live=X_live,
@@ -136,8 +134,8 @@ def read_tables(
         excluded=(*exclude, *hidden),
         notes=notes,
         findings=(*decided.findings, *reading.findings, *of_withheld),
-        column_findings=reading.judged,
-        profiles=reading.profiles,
+        column_findings=judging.judged,
+        profiles=judging.profiles,
         target_written=decided.written,
     )
 
@@ -183,11 +181,6 @@ class _Reading:
     dialect: Dialect = PLAIN
     label_column: str | None = None
     findings: list[Finding] = field(default_factory=list)
-    judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
-    profiles: tuple[dict[str, ColumnProfile], dict[str, ColumnProfile]] = field(
-        default_factory=lambda: ({}, {})
-    )
-    notes: list[ColumnNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.train_rows: npt.NDArray[np.int64] = np.arange(self.frame.height)
@@ -330,118 +323,11 @@ class _Reading:
         deployed = OutputColumns(decided.without_values(), self.proba, self.prediction)
         return GivenOutput(read[0].labelled(), read[1].labelled(), deployed)
 
-    def encode_features(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[Feature, ...]]:
-        """Judge every column, note it, and encode those that stay."""
-        columns, columns_live, features = [], [], []
-        for name in self.frame.columns:
-            role = self._role(name)
-            if role != "feature":
-                self._note(name, role)
-            elif name not in self.frame_live.columns:
-                self._judge_lacking(name)
-            else:
-                aligned = self._align(name, self.frame_live[name])
-                verdict = self._judge(name, aligned)
-                if verdict is None or verdict.dropped:
-                    continue
-                feature, x, x_live = _encode(name, aligned)
-                features.append(feature)
-                columns.append(x)
-                columns_live.append(x_live)
-        self._tell_extrasome_columns()
-        if not features and not self.faults:
-            self.faults.append(
-                "no column is left to compare: all are constant, identifiers or excluded; give more columns"
-            )
-        stack = [np.column_stack(c) if c else np.empty((0, 0)) for c in (columns, columns_live)]
-        return stack[0], stack[1], tuple(features)
-
-    def _align(self, name: str, other: pl.Series) -> Aligned:
-        as_names = name in self.dialect.categorical
-        return align(name, self.frame[name], other, self.dialect, as_names=as_names)
-
-    def _role(self, name: str) -> Literal["feature", "target", "output", "time", "dropped"]:
-        if name == self.target:
-            return "target"
-        if name in self.outputs:
-            return "output"
-        if name == self.time:
-            return "time"
-        return "dropped" if name in self.exclude or name == self.label_column else "feature"
-
-    def _judge_lacking(self, name: str) -> None:
-        """Judge a column that LIVE lacks: no harm if it would have been left out anyway."""
-        alone = self._align(name, self.frame[name])
-        if alone.fault is None and alone.kind != "absent":
-            profile = profiled(alone.kind, alone.train)
-            verdict = judge_column(name, profile, profile, kind=alone.kind)
-            if verdict.dropped:
-                self.notes.append(noted(name, verdict, profile, None, "dropped"))
-                return
-        self.faults.append(
-            f"column '{name}' of TRAIN is missing in LIVE; add it, or exclude it if the model does not use it"
-        )
-
-    def _judge(self, name: str, aligned: Aligned) -> Verdict | None:
-        if aligned.fault is not None:
-            self.faults.append(aligned.fault)
-            return None
-        if aligned.kind == "absent":
-            text = f"Column '{name}' has no value in either table: left out."
-            empty = Finding("empty-column", "info", text)
-            self.findings.append(empty)
-            self.judged[name] = (empty,)
-            self.notes.append(ColumnNote(name, "absent", "dropped", 1.0, 1.0, 0, 0, ("empty",)))
-            return None
-        profile, live = profiled(aligned.kind, aligned.train), profiled(aligned.kind, aligned.live)
-        for side, one in (("TRAIN", profile), ("LIVE", live)):
-            fault = unusable(name, side, one)
-            if fault is not None:
-                self.faults.append(fault)
-        verdict = judge_column(name, profile, live, kind=aligned.kind)
-        self.findings += aligned.findings
-        self.judged[name] = verdict.findings
-        if not verdict.dropped:
-            self.profiles[0][name], self.profiles[1][name] = profile, live
-        if verdict.dropped:
-            self.findings += verdict.findings
-        role: Literal["feature", "dropped"] = "dropped" if verdict.dropped else "feature"
-        self.notes.append(noted(name, verdict, profile, live, role, aligned.issues))
-        return verdict
-
-    def _note(self, name: str, role: Literal["feature", "target", "output", "time", "dropped"]) -> None:
-        sides = [frame[name] if name in frame.columns else None for frame in (self.frame, self.frame_live)]
-        if name == self.target and self.label_column != name:
-            sides[1] = None
-        first = next(side for side in sides if side is not None)
-        kind: Literal["number", "category", "date"] = (
-            "number" if first.dtype.is_numeric() else "date" if first.dtype.is_temporal() else "category"
-        )
-        missing = [None if s is None else s.null_count() / max(s.len(), 1) for s in sides]
-        distinct = [None if s is None else s.drop_nulls().n_unique() for s in sides]
-        issues: tuple[str, ...] = ()
-        if name in self.exclude:
-            issues = ("excluded",)
-        elif role == "dropped":
-            issues = ("labels",) if name == self.label_column else ("missing in TRAIN",)
-        self.notes.append(
-            ColumnNote(name, kind, role, missing[0], missing[1], distinct[0], distinct[1], issues)
-        )
-
-    def _tell_extrasome_columns(self) -> None:
-        known = {*self.frame.columns, self.target, self.label_column, *self.exclude, self.time}
-        extra = [name for name in self.frame_live.columns if name not in known]
-        for name in extra:
-            self._note(name, "dropped")
-        if (
-            self.time is not None
-            and self.time in self.frame_live.columns
-            and self.time not in self.frame.columns
-        ):
-            self._note(self.time, "time")
-        if extra:
-            text = f"LIVE has columns that TRAIN lacks ({some_columns(extra)}): left out."
-            self.findings.append(Finding("extra-column", "info", text))
+    @property
+    def columns(self) -> Columns:
+        """The columns, to be judged and encoded; what is found is told where the rest is."""
+        roles = Roles(self.target, self.outputs, self.time, self.exclude, self.label_column)
+        return Columns(self.frame, self.frame_live, roles, self.dialect, self.faults, self.findings)
 
     def check_rows(self) -> None:
         """See that there are rows enough to say anything."""
@@ -450,12 +336,3 @@ class _Reading:
                 self.faults.append(
                     f"{side} has {rows} usable rows; at least {MIN_ROWS} are needed to say anything"
                 )
-
-
-def _encode(name: str, aligned: Aligned) -> tuple[Feature, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    if aligned.kind != "category":
-        x, x_live = (s.fill_nan(None).to_numpy().astype(np.float64) for s in (aligned.train, aligned.live))
-        return Feature(name, kind=aligned.kind, written=aligned.written), x, x_live
-    categories = category_order(counts(aligned.train), counts(aligned.live))
-    feature = Feature(name, categories, "category", aligned.written)
-    return feature, encode(aligned.train, categories), encode(aligned.live, categories)

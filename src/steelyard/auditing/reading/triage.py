@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.spelling import spelling, spellings
 from steelyard.auditing.result import Finding
 
 __all__ = ["ColumnProfile", "Verdict", "judge_column", "unusable"]
@@ -291,10 +292,10 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
         return None
     share = sum(new.values()) / live.count
     shown = _few(sorted(new, key=lambda key: -new[key]))
-    known = _spellings(map(str, train.values))
-    variants = [key for key in new if _spelling(key) in known]
+    known = spellings(map(str, train.values))
+    variants = [key for key in new if spelling(key) in known]
     if variants:
-        pairs = _few([f"{key}' for '{known[_spelling(key)]}" for key in variants])
+        pairs = _few([f"{key}' for '{known[spelling(key)]}" for key in variants])
         text = (
             f"Column '{name}' is spelled differently in {share:.1%} of LIVE's rows ({pairs}): treated as new "
             "categories, as the deployed model would. Clean the spelling."
@@ -322,29 +323,6 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
         "What the model says there is a guess; look at those rows first."
     )
     return _Mark("new categories", Finding("new-category", "warning" if share >= 0.01 else "info", text))
-
-
-def _spellings(names: Iterable[str]) -> dict[str, str]:
-    """Return categories by their spelling, but for those that the table itself tells apart."""
-    known: dict[str, str] = {}
-    twice = set()
-    for name in names:
-        spelling = _spelling(name)
-        if spelling in known:
-            twice.add(spelling)
-        known[spelling] = name
-    return {spelling: name for spelling, name in known.items() if spelling not in twice}
-
-
-def _spelling(text: str) -> str:
-    """Return what is left of a category without case, blanks, and what stands for a blank.
-
-    A sign before a number or behind a grade is none: ``A-`` is not ``A``, nor ``-5`` the same as ``5``.
-    A number is the same with a point and zeros behind it, or with zeros before it.
-    """
-    plain = re.sub(r"[\s_]+", " ", text).strip().casefold()
-    plain = re.sub(r"(?<=[^\W\d_]) ?[-\u2010\u2011] ?(?=[^\W\d_])", " ", plain)
-    return re.sub(r"^([+-]?)0*(\d+)(?:\.0*)?$", r"\1\2", plain)
 
 
 def _few(names: Iterable[str], most: int = 3) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import numpy as np
 import polars as pl
@@ -78,6 +79,7 @@ HALVES = [1 + k / 2 for k in range(13)]
         ([True, False], {"task": "regression"}, "regression"),
         (list(range(30)), {"task": "classification"}, "multiclass"),
         ([0.5, 1.5], {}, "binary"),
+        ([0.5, 1.0, 2.0], {}, "multiclass"),
     ],
 )
 def test_the_task_is_as_said_or_as_the_values_tell(values, read, task):
@@ -559,3 +561,100 @@ def test_what_is_a_spelling_and_what_is_not():
         ("3x", "3X"),
     ):
         assert spelled(one, other), (one, other)
+
+
+# The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two CSV files as a spreadsheet may write them, and what the command makes of them."""
+    where = tmp_path_factory.mktemp("written")
+    rng = np.random.default_rng(3)
+    n = 300
+    amount = rng.lognormal(7, 1, n)
+    yes = amount * np.exp(rng.normal(size=n)) > np.exp(7)
+    words = np.where(yes, "Yes", "No").astype(object)
+    words[:20], words[20:30] = "NA", "yes "
+    p = 1 / (1 + np.exp(7 - np.log(amount)))
+    frame = pl.DataFrame(
+        {
+            "amount": [f"{v:,.2f}".translate(str.maketrans(",.", ".,")) for v in amount],
+            "since": [f"{DAY + dt.timedelta(days=int(k)):%d/%m/%Y}" for k in rng.integers(0, 400, n)],
+            "grade": rng.integers(1, 5, n),
+            "proba_no": 1 - p,
+            "proba_yes": p,
+            "outcome": pl.Series(words.tolist()),
+        }
+    )
+    frame.write_csv(where / "train.csv")
+    frame.drop("outcome").write_csv(where / "live.csv")
+    frame.select("outcome").with_columns(pl.col("outcome").str.replace("NA", "no")).write_csv(
+        where / "labels.csv"
+    )
+    return where
+
+
+def command(files, *more: str) -> tuple[int, dict, str]:
+    args = ["audit", *(str(files / name) for name in ("train.csv", "live.csv")), "--target", "outcome"]
+    args += [
+        *more,
+        "--weighting",
+        "none",
+        "--out",
+        str(files / "report"),
+        "--json",
+        str(files / "answer.json"),
+    ]
+    said = CliRunner().invoke(app, args)
+    answer = json.loads((files / "answer.json").read_text()) if said.exit_code in (0, 1) else {}
+    return said.exit_code, answer, " ".join(said.output.split())
+
+
+def test_the_command_reads_values_right(files):
+    labels = str(files / "labels.csv")
+    code, answer, _ = command(
+        files,
+        "--proba",
+        "proba_yes",
+        "proba_no",
+        "--labels",
+        labels,
+        "--categorical",
+        "grade",
+        "--positive",
+        "YES",
+    )
+    assert code == 0
+    kinds = {note["name"]: note["kind"] for note in answer["data"]}
+    assert (kinds["amount"], kinds["since"], kinds["grade"]) == ("number", "date", "category")
+    assert answer["rows"]["train"] == 280
+    auc = next(row for row in answer["performance"] if row["metric"] == "auc")
+    assert auc["naive"] > 0.7 and auc["live_actual"] > 0.6
+    assert "output-upside-down" not in {f["id"] for f in answer["findings"]}
+
+
+def test_the_command_says_what_is_upside_down(files):
+    code, answer, said = command(files, "--proba", "proba_no")
+    assert code == 0
+    assert "output-upside-down" in {f["id"] for f in answer["findings"]}
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--task", "regression"], "holds texts such as"),
+        (["--task", "ranking"], "choose classification or regression"),
+        (["--categorical", "nowhere"], "is in neither table"),
+        (["--categorical", "outcome"], "is the target"),
+        (["--positive", "maybe"], "is not one of them"),
+        (["--proba", "amount"], "outside [0, 1]"),
+        (["--time", "grade", "--every", "day"], "does not hold dates"),
+    ],
+)
+def test_the_command_refuses_in_one_line(files, options, said):
+    code, _, output = command(files, *options)
+    assert code == 2
+    assert said in output
+    assert "Traceback" not in output

@@ -32,6 +32,7 @@ from steelyard.auditing.tables import Task
 MOST_CLASSES = 50
 MOST_NUMERIC_CLASSES = 20
 FEW_ROWS = 30
+_FEW_FRACTIONS = 3
 _TOO_LARGE = f"beyond {LARGEST:g}, more than the models hold"
 
 
@@ -109,7 +110,7 @@ def read_target(column: pl.Series, meant: Meant, faults: list[str]) -> Target | 
     Notes
     -----
     A target of numbers is a regression if the caller says so, if it has more than 20 different values,
-    more than two and fractions among them, or if fractions are predicted; any other is a classification.
+    more than three and fractions among them, or if fractions are predicted; any other is a classification.
     """
     name = column.name
     if not column.dtype.is_numeric() and not is_text(column.dtype):
@@ -207,8 +208,8 @@ def _reason(numbers: pl.Series | None, distinct: int, meant: Meant) -> str:
         return ""
     if meant.amounts:
         return "and the model predicts fractions of them"
-    # Halves or tenths measure something; two values may be names all the same.
-    fractions = distinct > 2 and bool((numbers != numbers.round()).any())
+    # Halves or tenths measure something; a few values may be names all the same.
+    fractions = distinct > _FEW_FRACTIONS and bool((numbers != numbers.round()).any())
     return "with fractions among them" if fractions else ""
 
 
@@ -252,8 +253,8 @@ def _if_amounts(count: int, meant: Meant) -> str:
     if count == 2 or meant.dialect.task == "classification":
         return ""
     return (
-        f" Whole numbers with at most {MOST_NUMERIC_CLASSES} different values are taken for classes; if "
-        "they are amounts or scores, say so (--task regression)."
+        " So few different numbers are taken for classes; if they are amounts or scores, say so "
+        "(--task regression)."
     )
 
 

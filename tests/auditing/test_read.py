@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 import steelyard
-from steelyard.auditing.reading.columns import MOST_CATEGORIES, OTHER, category_order, parse_dates
+from steelyard.auditing.reading.categories import MOST_CATEGORIES, OTHER, category_order
+from steelyard.auditing.reading.dates import parse_dates
 from steelyard.auditing.reading.read import read_tables
 from steelyard.errors import InputError
 from tests.auditing.told import found, windowed

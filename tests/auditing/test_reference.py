@@ -112,6 +112,7 @@ def without_moves(audit: dict) -> dict:
     return {
         **audit,
         "relation": None,
+        "advice": [],
         "performance": kept(audit["performance"]),
         "windows": [{**w, "performance": kept(w["performance"])} for w in audit["windows"]],
         "findings": [f for f in audit["findings"] if not f["id"].startswith(("backtest", "time-"))],

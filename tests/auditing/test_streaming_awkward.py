@@ -21,9 +21,9 @@ from steelyard.auditing import pipeline
 from steelyard.auditing.parts import opening
 from steelyard.auditing.parts.engine import Threads
 from steelyard.auditing.question import Question
-from steelyard.auditing.reading.columns import as_text
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import read_tables
+from steelyard.auditing.reading.texts import as_text
 from steelyard.auditing.sides import drawn
 from steelyard.errors import InputError
 from steelyard.numerics import as_generator

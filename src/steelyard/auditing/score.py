@@ -16,12 +16,16 @@ from steelyard.auditing.parts.source import Part, Source
 from steelyard.auditing.parts.windows import Cutter, check_count
 from steelyard.auditing.profiles.reference import Reference
 from steelyard.auditing.question import Question, Run
-from steelyard.auditing.reading.columns import convert, encode, unread
+from steelyard.auditing.reading.categories import encode
+from steelyard.auditing.reading.columns import align, convert, unread
 from steelyard.auditing.reading.copies import KEPT, RowCopies
+from steelyard.auditing.reading.dialect import PLAIN, Dialect
 from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.target import Target, encode_target, read_labels
+from steelyard.auditing.reading.texts import is_text
 from steelyard.auditing.reading.triage import unusable
+from steelyard.auditing.reading.written import AS_IS
 from steelyard.auditing.sides import Side, Sides
 from steelyard.auditing.sums import (
     ExpectedSums,
@@ -305,8 +309,8 @@ def encoded(
     profiles = {}
     lost = {}
     for j, feature in enumerate(features):
-        series = convert(series_of(frame, feature.name), feature.kind, flags=feature.flags)
-        lost[feature.name] = unread(series_of(frame, feature.name), series)
+        series = convert(series_of(frame, feature.name), feature.kind, feature.written)
+        lost[feature.name] = unread(series_of(frame, feature.name), series, feature.written)
         kind: Literal["number", "category"] = "number" if feature.categories is None else "category"
         profile = ColumnProfile(kind, stream=part.number).update(series)
         fault = unusable(feature.name, side, profile)
@@ -363,7 +367,7 @@ def score_all(
     train = _collect(score_train, sides, "train", TrainSums, run, lambda k: done((n_live + k) / every))
     if sides.reference is not None:
         judged = bool(question.proba or question.prediction)
-        train = with_stored(train, sides.reference, learnt.features, judged=judged)
+        train = with_stored(train, sides.reference, learnt.features, judged=judged, dialect=question.dialect)
     return train, live
 
 
@@ -405,7 +409,12 @@ def _collect(
 
 
 def with_stored(
-    train: TrainSums, reference: Reference, features: tuple[Feature, ...], *, judged: bool
+    train: TrainSums,
+    reference: Reference,
+    features: tuple[Feature, ...],
+    *,
+    judged: bool,
+    dialect: Dialect = PLAIN,
 ) -> TrainSums:
     """Return the sums of a profile's rows, with those of all rows of TRAIN in their place where it has them.
 
@@ -416,7 +425,11 @@ def with_stored(
     for feature in features:
         column = columns[feature.name]
         # Read here as it was read there.
-        if column.profile is not None and column.kind == feature.kind and not feature.flags:
+        if (
+            column.profile is not None
+            and column.kind == feature.kind
+            and _read_alike(feature, reference, dialect)
+        ):
             profiles[feature.name] = column.profile
     return replace(
         train,
@@ -424,3 +437,12 @@ def with_stored(
         profiles=profiles,
         naive=train.naive if reference.sums is None or reference.whole or not judged else reference.sums,
     )
+
+
+def _read_alike(feature: Feature, reference: Reference, dialect: Dialect) -> bool:
+    """Whether TRAIN's column alone is read as it is beside LIVE's."""
+    column = reference.sample[feature.name]
+    if feature.written == AS_IS:
+        return True
+    alone = align(feature.name, column, column, dialect, as_names=feature.written.names)
+    return alone.written == feature.written if is_text(column.dtype) else not feature.written.flags

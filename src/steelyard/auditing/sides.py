@@ -91,6 +91,7 @@ class Sides:
         """Tell which tables are known in part."""
         told = [] if self.reference is None else [profile_finding(self.reference)]
         told += index_findings(self.indexes)
+        told += [] if self.cutter is None else self.cutter.findings
         for side in (self.train, self.live):
             if side.sampled:
                 among = ", drawn among those with a target" if side.labelled else ""

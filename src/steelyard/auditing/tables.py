@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.written import AS_IS, Written
 from steelyard.auditing.result import ColumnNote, Finding
 from steelyard.evaluation import ExpectedOutcome, Outputs, outcome_columns
 
@@ -28,14 +29,14 @@ class Feature:
     ``categories`` lists the text of each code of a categorical column, and is
     None for a number. Codes count from 0: the categories of TRAIN, most frequent
     first, then those that only LIVE has; past 250 those with the fewest rows in
-    both tables share the last code, ``"(other)"``. ``kind`` and ``flags`` say how
+    both tables share the last code, ``"(other)"``. ``kind`` and ``written`` say how
     further rows of the column are read.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
     kind: Literal["number", "category", "date", "absent"] = "number"
-    flags: bool = False
+    written: Written = AS_IS
 
 
 class Deployed(Protocol):
@@ -70,6 +71,7 @@ class Tables:
     read, for a model that wants the columns themselves. ``findings`` are those of
     the reading itself; what there is to say of a feature's values is said once all
     rows have been looked at. ``profiles`` sum up the features of either side.
+    ``target_written`` says how further rows of the target are read.
     """
 
     X: FloatArray
@@ -89,6 +91,7 @@ class Tables:
     findings: tuple[Finding, ...] = ()
     column_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict, repr=False)
     profiles: tuple[Profiles, Profiles] = field(default=({}, {}), repr=False)
+    target_written: Written = field(default=AS_IS, repr=False)
 
     @property
     def categorical(self) -> npt.NDArray[np.bool_]:

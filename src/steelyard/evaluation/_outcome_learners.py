@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from steelyard.numerics.boosting import split_by_code
+from steelyard.numerics.boosting import BoostedClassifier, BoostedRegressor, split_by_code
 from steelyard.numerics.design import additive_design
 from steelyard.numerics.random import by_fold
 
@@ -135,7 +134,7 @@ class Learners:
             if name == "boosted":
                 # Early stopping sets rows aside by class, which needs two of each.
                 rarest = np.unique(codes[train], return_counts=True)[1].min()
-                model: Any = HistGradientBoostingClassifier(**self._boosting(train, seed, rarest >= 2, trees))
+                model: Any = BoostedClassifier(**self._boosting(train, seed, rarest >= 2, trees))
             else:
                 model = LogisticRegression(C=1.0, max_iter=200, tol=1e-3)
             with warnings.catch_warnings():
@@ -154,7 +153,7 @@ class Learners:
 
         def fit(rows: Any, train: BoolArray, seed: int, trees: int | None) -> FoldModel:
             if name == "boosted":
-                model: Any = HistGradientBoostingRegressor(**self._boosting(train, seed, True, trees))
+                model: Any = BoostedRegressor(**self._boosting(train, seed, True, trees))
                 return _Values(model.fit(rows[train], columns[train, 0]))
             return _Values(Ridge(alpha=1.0).fit(rows[train], columns[train]))
 

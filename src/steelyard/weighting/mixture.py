@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from steelyard.errors import InconclusiveError, InputError
+from steelyard.numerics.boosting import BoostedClassifier
 from steelyard.numerics.checks import as_rows, as_vector, as_weights, check_level
 from steelyard.numerics.random import as_generator, draw_seed
 from steelyard.weighting.ratios.classifier import ClassifierRatio
@@ -350,7 +350,7 @@ def _ratio(ratio: Any, random_state: Any) -> Any:
         if model.get_params().get("random_state", 0) is None:
             model.set_params(random_state=random_state)
         return model
-    boosted = HistGradientBoostingClassifier(max_leaf_nodes=4, early_stopping=True)
+    boosted = BoostedClassifier(max_leaf_nodes=4, early_stopping=True)
     return ClassifierRatio(boosted, random_state=random_state)
 
 

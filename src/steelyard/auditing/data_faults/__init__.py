@@ -14,6 +14,7 @@ from steelyard.auditing.data_faults.relations import broken_relations
 from steelyard.auditing.data_faults.rescaled import rescaled_numbers
 from steelyard.auditing.data_faults.reversed import reversed_numbers
 from steelyard.auditing.data_faults.units import mixed_units
+from steelyard.auditing.data_faults.upside_down import upside_down
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import ModelOutput, Tables
 
@@ -48,8 +49,7 @@ def data_faults(tables: Tables, output: ModelOutput, *, seed: int) -> tuple[Find
     Time O(n d log n + n d^2) for at most 20,000 rows of a side and 200 columns where columns are held
     against one another; beyond 200 those that come first are.
     """
-    del output  # What it says of the rows hangs on what is wrong with them.
-    return told_by(CHECKS, Look.at(tables, seed=seed))
+    return (*upside_down(tables, output), *told_by(CHECKS, Look.at(tables, seed=seed)))
 
 
 def told_by(checks: Iterable[Callable[[Look], list[Finding]]], look: Look) -> tuple[Finding, ...]:

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from steelyard.auditing.learn.learnt import Sampled
 from steelyard.evaluation import recalibrate
 from steelyard.numerics import as_generator, deal_folds, draw_seed
 from steelyard.numerics.binning import MOST_BINS, Bins
-from steelyard.numerics.boosting import COARSE_BINS, WIDE, boosting_settings
+from steelyard.numerics.boosting import (
+    COARSE_BINS,
+    WIDE,
+    BoostedClassifier,
+    BoostedRegressor,
+    boosting_settings,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -89,9 +94,9 @@ def _held_out(
 ) -> FloatArray:
     """Return the losses of rows under a model of others."""
     if n_classes is None:
-        number = HistGradientBoostingRegressor(**settings).fit(X, y, sample_weight=weight)
+        number = BoostedRegressor(**settings).fit(X, y, sample_weight=weight)
         return np.asarray((number.predict(X_test) - y_test) ** 2)
-    model = HistGradientBoostingClassifier(**settings).fit(X, y.astype(int), sample_weight=weight)
+    model = BoostedClassifier(**settings).fit(X, y.astype(int), sample_weight=weight)
     likely = np.zeros((len(X_test), n_classes))
     likely[:, model.classes_] = model.predict_proba(X_test)
     return _brier(likely, y_test)

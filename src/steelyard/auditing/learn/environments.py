@@ -12,7 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.question import Question
-from steelyard.auditing.reading.columns import as_text, is_date, parse_dates
+from steelyard.auditing.reading.names import series_of
+from steelyard.auditing.reading.texts import as_text
+from steelyard.auditing.reading.windows import TimeEvidence, clock, time_form
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
@@ -93,7 +95,7 @@ def by_value(
     InputError
         If fewer than three values have rows enough.
     """
-    texts = as_text(train[column])
+    texts = as_text(series_of(train, column))
     names, code = np.unique(texts.fill_null("").to_numpy().astype(str), return_inverse=True)
     code = np.where(texts.is_null().to_numpy(), -1, code)
     counts = np.bincount(code[code >= 0], minlength=len(names))
@@ -108,7 +110,9 @@ def by_value(
     tests = [Test(str(names[k]), np.flatnonzero(code == k), np.flatnonzero(code != k)) for k in enough]
     share = 1.0
     if column in live.columns:
-        there, rows = np.unique(as_text(live[column]).drop_nulls().to_numpy().astype(str), return_counts=True)
+        there, rows = np.unique(
+            as_text(series_of(live, column)).drop_nulls().to_numpy().astype(str), return_counts=True
+        )
         if len(there) and not set(there) & set(names):
             share = float(np.sum((rows / rows.sum()) ** 2))
     return Environments("environments", column, tuple(tests), share=share)
@@ -122,7 +126,7 @@ def by_time(column: str, train: pl.DataFrame, live: pl.DataFrame) -> Environment
     InputError
         If the column holds no times, too few different ones, or too few rows.
     """
-    when, when_live = (_times(frame[column], side) for frame, side in ((train, "TRAIN"), (live, "LIVE")))
+    when, when_live = (_times(frame, column, side) for frame, side in ((train, "TRAIN"), (live, "LIVE")))
     known = np.flatnonzero(np.isfinite(when))
     blocks = min(_BLOCKS, len(known) // LEAST_ROWS)
     ordered = known[np.argsort(when[known], kind="stable")]
@@ -141,7 +145,7 @@ def by_time(column: str, train: pl.DataFrame, live: pl.DataFrame) -> Environment
     for k in range(_FIRST, len(pieces)):
         before = np.concatenate(pieces[:k])
         gap = float(when[pieces[k]].mean() - when[before].mean())
-        tests.append(Test(_span(train[column], pieces[k]), pieces[k], before, max(gap, 0.0)))
+        tests.append(Test(_span(series_of(train, column), pieces[k]), pieces[k], before, max(gap, 0.0)))
     ahead = float(np.nanmean(when_live) - when[known].mean())
     return Environments(
         "time", column, tuple(tests), gap=abs(ahead), findings=_order(column, when[known], when_live, tests)
@@ -174,20 +178,18 @@ def _order(column: str, when: FloatArray, when_live: FloatArray, tests: list[Tes
     return ()
 
 
-def _times(column: pl.Series, side: str) -> FloatArray:
+def _times(frame: pl.DataFrame, column: str, side: str) -> FloatArray:
     """Return times as numbers, missing ones as NaN."""
-    if is_date(column.dtype):
-        numbers = column.cast(pl.Datetime("us")).to_physical().cast(pl.Float64) / 86_400e6
-    elif column.dtype.is_numeric():
-        numbers = column.cast(pl.Float64)
-    else:
-        parsed = parse_dates(as_text(column))
-        if parsed is None:
-            raise InputError(
-                f"time column '{column.name}' in {side} holds neither times nor numbers; give one that does"
-            )
-        numbers = parsed
-    return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+    times = series_of(frame, column)
+    form, _ = time_form(column, TimeEvidence.of(times), calendar=False)
+    known = times.is_not_null().to_numpy()
+    faults: list[str] = []
+    numbers = clock(times.filter(times.is_not_null()), calendar=False, faults=faults, form=form)
+    if numbers is None:
+        raise InputError([fault.replace("in LIVE", f"in {side}") for fault in faults])
+    out = np.full(len(known), np.nan)
+    out[known] = numbers
+    return out
 
 
 def _span(column: pl.Series, rows: IntArray) -> str:

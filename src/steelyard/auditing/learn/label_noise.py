@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steelyard.auditing.question import LabelNoise
+from steelyard.auditing.reading.classes import find_class
 from steelyard.auditing.result import Advice
 from steelyard.auditing.tables import Tables
 from steelyard.errors import InputError
@@ -28,13 +29,14 @@ def noise_rates(tables: Tables, noise: LabelNoise) -> FloatArray:
         raise InputError("label_noise is the share of wrong classes; this target is a number.")
     names = [str(c) for c in tables.classes]
     if isinstance(noise, Mapping):
-        given = {str(name): float(rate) for name, rate in noise.items()}
-        unknown = [name for name in given if name not in names]
+        places = {name: find_class(name, tables.classes) for name in noise}
+        unknown = [str(name) for name, place in places.items() if place is None]
         if unknown:
             raise InputError(
                 f"label_noise names {', '.join(unknown)}; the classes of the target are {', '.join(names)}."
             )
-        rates = np.array([given.get(name, 0.0) for name in names])
+        given = {places[name]: float(rate) for name, rate in noise.items()}
+        rates = np.array([given.get(place, 0.0) for place in range(len(names))])
     else:
         rates = np.full(len(names), float(noise))
     # Beyond it labels say nothing, or the opposite.

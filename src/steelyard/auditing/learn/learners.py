@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from steelyard.numerics.boosting import COARSE_BINS, WIDE
+from steelyard.numerics.boosting import COARSE_BINS, WIDE, BoostedClassifier
 from steelyard.numerics.design import additive_design
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,7 +43,7 @@ def boosted_classifier(X: FloatArray, categorical: BoolArray, *, seed: int | Non
     small, wide = n < 5_000 or d > WIDE, d > WIDE
     # Categories need a bin each.
     coarse = {"max_bins": COARSE_BINS} if wide and not categorical.any() else {}
-    return HistGradientBoostingClassifier(
+    return BoostedClassifier(
         categorical_features=categorical if categorical.any() else None,
         learning_rate=0.2 if wide else 0.1,
         max_iter=30 if wide else 60 if small else 150,

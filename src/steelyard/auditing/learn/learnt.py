@@ -210,7 +210,7 @@ class Sampled:
         tables, model = self.sample.tables, self.sample.model
         return Learnt(
             features=tables.features,
-            target=Target(tables.task, tables.classes, np.zeros(0)),
+            target=Target(tables.task, tables.classes, np.zeros(0), written=tables.target_written),
             target_name=tables.target,
             deployed=model.deployed,
             models=self.sample.expected.models,

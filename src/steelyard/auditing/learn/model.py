@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from steelyard.auditing.reading.classes import find_class
 from steelyard.auditing.reading.names import only
 from steelyard.auditing.result import Finding
 from steelyard.auditing.tables import IntArray, ModelOutput, Tables
 from steelyard.errors import InputError
 from steelyard.evaluation import Outputs
-from steelyard.numerics.boosting import boosting_settings
+from steelyard.numerics.boosting import BoostedClassifier, BoostedRegressor, boosting_settings
 from steelyard.numerics.random import as_generator, by_fold, deal_folds, draw_seed
 
 FloatArray = npt.NDArray[np.float64]
@@ -261,15 +262,14 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _match(values: Sequence[Any], classes: tuple[Any, ...]) -> list[int | None]:
-    """Return the index in ``classes`` of each value, by equality or else by text; None if there is none."""
-    texts = [str(value) for value in classes]
+    """Return the index in ``classes`` of each value, by equality or else as labels compare; None if none."""
     found: list[int | None] = []
     for value in values:
         value = value.item() if isinstance(value, np.generic) else value
         same = [
             i for i, c in enumerate(classes) if isinstance(c, str) == isinstance(value, str) and c == value
         ]
-        found.append(same[0] if same else texts.index(str(value)) if str(value) in texts else None)
+        found.append(same[0] if same else find_class(value, classes))
     return found
 
 
@@ -330,11 +330,9 @@ class CrossFitted:
 
 
 def _boosted(tables: Tables, seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
     classes = None if tables.classes is None else tables.y
     settings = boosting_settings(tables.X, tables.categorical, y=classes, seed=seed)
-    made = HistGradientBoostingRegressor if tables.classes is None else HistGradientBoostingClassifier
+    made = BoostedRegressor if tables.classes is None else BoostedClassifier
     return made(**settings)
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from steelyard.auditing.learn.weights import Weighted
 from steelyard.auditing.tables import Sample, predicted_numbers
@@ -26,6 +25,7 @@ from steelyard.conformal import (
 )
 from steelyard.evaluation import Outputs
 from steelyard.numerics import as_generator, by_fold, deal_folds, draw_seed
+from steelyard.numerics.boosting import BoostedRegressor
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -246,9 +246,9 @@ def _residual_quantiles(
         train = np.flatnonzero(fold != k)
         if len(train) > MAX_FIT_ROWS:
             train = rng.choice(train, size=MAX_FIT_ROWS, replace=False)
-        pair = []
+        pair: list[Any] = []
         for level in (alpha / 2, 1 - alpha / 2):
-            model = HistGradientBoostingRegressor(
+            model = BoostedRegressor(
                 loss="quantile",
                 quantile=level,
                 categorical_features=categorical if categorical.any() else None,
@@ -258,7 +258,7 @@ def _residual_quantiles(
                 random_state=draw_seed(rng),
             )
             pair.append(model.fit(rows[train], residual[train]))
-        made.append(partial(_both_quantiles, tuple(pair)))
+        made.append(partial(_both_quantiles, (pair[0], pair[1])))
     return tuple(made)
 
 

@@ -13,15 +13,20 @@ import polars as pl
 from steelyard.auditing.parts.source import Part, Source, gather
 from steelyard.auditing.reading.names import series_of
 from steelyard.auditing.reading.windows import (
+    AS_WRITTEN,
     MOST_WINDOWS,
+    TimeEvidence,
+    TimeForm,
     calendar_name,
     calendar_start,
     clock,
     every_fault,
     moment,
     row_windows,
+    time_form,
     too_many,
 )
+from steelyard.auditing.result import Finding
 from steelyard.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +36,11 @@ Run = Callable[[Callable[[Part], Any], Sequence[Part]], Iterable[Any]]
 
 class Cutter(Protocol):
     """Tells rows their window's key; keys ascend in the order of the windows."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What there is to say of how times are read."""
+        ...
 
     def __call__(self, frame: pl.DataFrame, index: IntArray) -> IntArray:
         """Return the keys of rows, (n,), given as read and by their numbers in LIVE."""
@@ -47,11 +57,13 @@ class ByCalendar:
 
     column: str
     every: str
+    form: TimeForm = AS_WRITTEN
+    findings: tuple[Finding, ...] = ()
 
     def __call__(self, frame: pl.DataFrame, index: IntArray) -> IntArray:
         """Return the epoch day on which each row's window starts."""
         del index
-        return calendar_start(_times(frame, self.column, calendar=True), self.every)
+        return calendar_start(_times(frame, self.column, self.form, calendar=True), self.every)
 
     def name(self, key: int) -> tuple[str, str]:
         """Return the first and the last day."""
@@ -64,6 +76,7 @@ class ByRows:
 
     every: int
     rows: int
+    findings: tuple[Finding, ...] = ()
 
     def __call__(self, frame: pl.DataFrame, index: IntArray) -> IntArray:
         """Return each row's window, counted from 0."""
@@ -87,10 +100,12 @@ class ByTimedRows:
     times: FloatArray
     numbers: IntArray
     names: tuple[tuple[str, str], ...]
+    form: TimeForm = AS_WRITTEN
+    findings: tuple[Finding, ...] = ()
 
     def __call__(self, frame: pl.DataFrame, index: IntArray) -> IntArray:
         """Return each row's window, counted from 0."""
-        when = _times(frame, self.column, calendar=False)
+        when = _times(frame, self.column, self.form, calendar=False)
         # The window is the last whose first row comes no later: (time, number) in that order.
         begun = np.searchsorted(self.times, when, side="left")
         tied = np.searchsorted(self.times, when, side="right")
@@ -125,20 +140,21 @@ def make_cutter(source: Source, time: str | None, every: int | str | None, run: 
         raise InputError(fault)
     if isinstance(every, str):
         assert time is not None
-        return ByCalendar(time, every)
+        return ByCalendar(time, every, *_form(source, time, run, calendar=True))
     count = row_windows(source.rows, every)
     if count > MOST_WINDOWS:
         raise InputError(too_many(every, count))
     if time is None:
         return ByRows(every, source.rows)
-    when = np.concatenate(list(run(_Times(source, time), source.parts)))
+    form, findings = _form(source, time, run, calendar=False)
+    when = np.concatenate(list(run(_Times(source, time, form), source.parts)))
     order = np.argsort(when, kind="stable")
     first = order[np.arange(count) * every]
     last = order[np.append(np.arange(1, count) * every, source.rows) - 1]
     ends, place = np.unique(np.concatenate([first, last]), return_inverse=True)
     shown = [moment(value) for value in gather(source, ends, run)[time].to_list()]
     named = [(shown[place[k]], shown[place[count + k]]) for k in range(count)]
-    return ByTimedRows(time, when[first], first, tuple(named))
+    return ByTimedRows(time, when[first], first, tuple(named), form, findings)
 
 
 def check_count(every: int | str | None, windows: Sized) -> None:
@@ -153,14 +169,38 @@ class _Times:
 
     source: Source
     column: str
+    form: TimeForm
 
     def __call__(self, part: Part) -> FloatArray:
-        return _times(self.source.read(part), self.column, calendar=False)
+        return _times(self.source.read(part), self.column, self.form, calendar=False)
 
 
-def _times(frame: pl.DataFrame, column: str, *, calendar: bool) -> FloatArray:
+@dataclass(frozen=True)
+class _Evidence:
+    """What a part's times tell of how they are written."""
+
+    source: Source
+    column: str
+
+    def __call__(self, part: Part) -> TimeEvidence | None:
+        return TimeEvidence.of(series_of(self.source.read(part), self.column))
+
+
+def _form(source: Source, column: str, run: Run, *, calendar: bool) -> tuple[TimeForm, tuple[Finding, ...]]:
+    """Return how a time column is read, by all of its rows where they are texts."""
+    look = _Evidence(source, column)
+    whole: TimeEvidence | None = None
+    for parts in (source.parts[:1], source.parts[1:]):
+        for found in run(look, parts):
+            whole = found if whole is None or found is None else whole.followed_by(found)
+        if whole is None:
+            break
+    return time_form(column, whole, calendar=calendar)
+
+
+def _times(frame: pl.DataFrame, column: str, form: TimeForm, *, calendar: bool) -> FloatArray:
     faults: list[str] = []
-    values = clock(series_of(frame, column), calendar=calendar, faults=faults)
+    values = clock(series_of(frame, column), calendar=calendar, faults=faults, form=form)
     if values is None:
         raise InputError(faults)
     return values

@@ -25,14 +25,18 @@ from steelyard.auditing.profiles.reference import (
     Reference,
     ReferenceColumn,
 )
-from steelyard.auditing.reading.columns import convert, is_date, is_text
+from steelyard.auditing.reading.classes import surely_missing
+from steelyard.auditing.reading.columns import convert
 from steelyard.auditing.reading.dialect import PLAIN, Dialect, dialect
 from steelyard.auditing.reading.names import as_name, as_names, only, series_of, stacked, without
+from steelyard.auditing.reading.outputs import read_output
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.auditing.reading.read import MIN_ROWS, read_tables
-from steelyard.auditing.reading.target import Target, encode_target, read_output
+from steelyard.auditing.reading.target import Target, encode_target
+from steelyard.auditing.reading.texts import is_date, is_text
 from steelyard.auditing.reading.triage import judge_column, unusable
 from steelyard.auditing.reading.watch import Watch
+from steelyard.auditing.reading.written import AS_IS, Written
 from steelyard.auditing.result import ColumnNote
 from steelyard.auditing.sums import score_edges
 from steelyard.auditing.tables import Tables
@@ -266,10 +270,7 @@ class _Draw:
 
     def __call__(self, part: Part) -> _Drawn:
         frame = self.source.read(part)
-        column = series_of(frame, self.named.target)
-        known = column.is_not_null()
-        if column.dtype.is_float():
-            known &= ~column.is_nan().fill_null(False)
+        known = ~surely_missing(series_of(frame, self.named.target), self.named.dialect.missing_words)
         rows = np.flatnonzero(known.to_numpy())
         index = part.index[rows]
         keys = scatter(index.astype(np.uint64) ^ scatter(np.array([self.salt], dtype=np.uint64))[0])
@@ -320,13 +321,13 @@ class _Sums:
 
 @dataclass(frozen=True)
 class _AddUp:
-    """Adds up one part. ``kinds`` holds what the columns of the sample are."""
+    """Adds up one part. ``kinds`` holds what the sample's columns are, ``features`` how texts are read."""
 
     source: Source
     named: _Named
     target: Target
     kinds: Mapping[str, str]
-    features: frozenset[str]
+    features: Mapping[str, Written]
     edges: FloatArray | None
 
     def __call__(self, part: Part) -> _Sums:
@@ -350,7 +351,8 @@ class _AddUp:
         )
 
     def _profile(self, name: str, column: pl.Series, kind: str, part: Part) -> ColumnProfile:
-        read = convert(column, "category" if kind == "text" else kind)  # type: ignore[arg-type]
+        written = self.features.get(name, AS_IS)
+        read = convert(column, "category" if kind == "text" else kind, written)  # type: ignore[arg-type]
         made = ColumnProfile("category" if kind in ("category", "text") else "number", stream=part.number)
         made.update(read)
         fault = unusable(name, "TRAIN", made, f" in {part.span}")
@@ -381,9 +383,9 @@ def _add_up(
     add_up = _AddUp(
         source,
         named,
-        Target(tables.task, tables.classes, np.zeros(0)),
+        Target(tables.task, tables.classes, np.zeros(0), written=tables.target_written),
         {note.name: note.kind for note in tables.notes if note.kind != "absent"},
-        frozenset(feature.name for feature in tables.features),
+        {feature.name: feature.written for feature in tables.features},
         None if tables.given is None else score_edges(tables.given.train.proba),
     )
     total: _Sums | None = None

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from steelyard.auditing.profiles.reference import ReferenceColumn
-from steelyard.auditing.reading.columns import Aligned, align, category_order, counts, encode
+from steelyard.auditing.reading.classes import other_case
 from steelyard.auditing.reading.dialect import PLAIN, Dialect
+from steelyard.auditing.reading.features import Columns, Roles
 from steelyard.auditing.reading.names import series_of
-from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.notes import some_columns, with_withheld
+from steelyard.auditing.reading.outputs import OutputColumns, order_finding, read_output
 from steelyard.auditing.reading.sources import load
-from steelyard.auditing.reading.target import OutputColumns, Target, read_labels, read_output, read_target
-from steelyard.auditing.reading.triage import Verdict, judge_column, unusable
-from steelyard.auditing.result import ColumnNote, Finding
-from steelyard.auditing.tables import Feature, GivenOutput, Tables
+from steelyard.auditing.reading.target import (
+    Meant,
+    Target,
+    known_rows,
+    missing_words,
+    read_labels,
+    read_target,
+)
+from steelyard.auditing.reading.texts import is_text
+from steelyard.auditing.result import Finding
+from steelyard.auditing.tables import GivenOutput, Tables
 from steelyard.errors import InputError
 
 MIN_ROWS = 50
@@ -100,15 +109,16 @@ def read_tables(
     meant = {time, labels if isinstance(labels, str) else None}
     hidden = [c.name for c in withheld if c.name in frame_live.columns and c.name not in meant]
     reading = _Reading(frame, frame_live, target, proba, prediction, time, (*exclude, *hidden), told, dialect)
-    reading.check_columns(labels)
+    reading.checksome_columns(labels)
     decided = reading.read_target(positive)
     y_live = reading.read_live_labels(labels, decided)
     given = reading.read_outputs(decided)
-    X, X_live, features = reading.encode_features()
+    judging = reading.columns
+    X, X_live, features = judging.encode()
     reading.check_rows()
     if told or decided is None:
         raise InputError(told)
-    notes, of_withheld = _with_withheld(reading.notes, columns, frame_live)
+    notes, of_withheld = with_withheld(judging.notes, columns, frame_live, dialect)
     return Tables(
         X=X,
         X_live=X_live,
@@ -125,44 +135,9 @@ def read_tables(
         excluded=(*exclude, *hidden),
         notes=notes,
         findings=(*decided.findings, *reading.findings, *of_withheld),
-        column_findings=reading.judged,
-        profiles=reading.profiles,
-    )
-
-
-def _with_withheld(
-    notes: Sequence[ColumnNote], columns: Sequence[ReferenceColumn], live: pl.DataFrame
-) -> tuple[tuple[ColumnNote, ...], tuple[Finding, ...]]:
-    """Return the notes in the order of a profile's columns, with those of which it keeps no values."""
-    known = {note.name: note for note in notes}
-    told: list[Finding] = []
-    ordered: list[ColumnNote] = []
-    for column in columns:
-        note = known.pop(column.name, None)
-        if note is None:
-            note = _left_out(column, live)
-            if column.finding is not None and note.missing_live is not None:
-                told.append(column.finding)
-        ordered.append(note)
-    return (*ordered, *known.values()), tuple(told)
-
-
-def _left_out(column: ReferenceColumn, live: pl.DataFrame) -> ColumnNote:
-    """Note a column of which the profile holds no values."""
-    missing: float | None = None
-    distinct: int | None = None
-    issues = column.issues or ("excluded",)
-    if column.name in live.columns:
-        series = series_of(live, column.name)
-        missing, distinct = series.null_count() / max(series.len(), 1), series.drop_nulls().n_unique()
-        both = align(column.name, series, series)
-        if "excluded" not in issues and both.fault is None and both.kind != "absent":
-            profile = _profile(both.kind, both.train)
-            missing, distinct = profile.missing_rate, profile.distinct
-    elif "excluded" not in issues:
-        issues = (*issues, "missing in LIVE")
-    return ColumnNote(
-        column.name, column.kind, "dropped", column.missing, missing, column.distinct, distinct, issues
+        column_findings=judging.judged,
+        profiles=judging.profiles,
+        target_written=decided.written,
     )
 
 
@@ -186,7 +161,7 @@ def _only_column(frame: pl.DataFrame, target: str, faults: list[str]) -> pl.Seri
     if frame.width == 1:
         return series_of(frame, frame.columns[0])
     faults.append(
-        f"labels: {frame.width} columns ({_columns(frame.columns)}) and none is named "
+        f"labels: {frame.width} columns ({some_columns(frame.columns)}) and none is named "
         f"'{target}'; give one column"
     )
     return None
@@ -207,11 +182,6 @@ class _Reading:
     dialect: Dialect = PLAIN
     label_column: str | None = None
     findings: list[Finding] = field(default_factory=list)
-    judged: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
-    profiles: tuple[dict[str, ColumnProfile], dict[str, ColumnProfile]] = field(
-        default_factory=lambda: ({}, {})
-    )
-    notes: list[ColumnNote] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.train_rows: npt.NDArray[np.int64] = np.arange(self.frame.height)
@@ -220,12 +190,12 @@ class _Reading:
     def outputs(self) -> tuple[str, ...]:
         return self.proba if self.prediction is None else (*self.proba, self.prediction)
 
-    def check_columns(self, labels: Any) -> None:
+    def checksome_columns(self, labels: Any) -> None:
         """See that the columns named by the caller are there, and mean one thing each."""
         here, there = self.frame.columns, self.frame_live.columns
         if self.target not in here:
             self.faults.append(
-                f"target '{self.target}' is not a column of TRAIN ({_columns(here)}); check the name"
+                f"target '{self.target}' is not a column of TRAIN ({some_columns(here)}); check the name"
             )
         for name in self.outputs:
             lacking = [side for side, names in (("TRAIN", here), ("LIVE", there)) if name not in names]
@@ -236,11 +206,12 @@ class _Reading:
                 )
         if self.time is not None and self.time not in there:
             self.faults.append(
-                f"time column '{self.time}' is not a column of LIVE ({_columns(there)}); check the name"
+                f"time column '{self.time}' is not a column of LIVE ({some_columns(there)}); check the name"
             )
         for name in self.exclude:
             if name not in here and name not in there:
                 self.faults.append(f"excluded column '{name}' is in neither table; check the name")
+        self._check_categorical()
         if self.target in (*self.outputs, self.time):
             self.faults.append(
                 f"column '{self.target}' is the target and cannot be the model's output or the time as well"
@@ -248,36 +219,47 @@ class _Reading:
         if isinstance(labels, str) and labels in there:
             self.label_column = labels
 
+    def _check_categorical(self) -> None:
+        """See that the columns whose numbers are names are features."""
+        for name in self.dialect.categorical:
+            role = (
+                "the target" if name == self.target else "the model's output" if name in self.outputs else ""
+            )
+            role = "the time" if name == self.time else role
+            if role:
+                remedy = "; say --task classification" if name == self.target else "; leave it out there"
+                self.faults.append(f"--categorical '{name}' is {role}, no feature{remedy}")
+            elif name not in self.frame.columns and name not in self.frame_live.columns:
+                self.faults.append(f"--categorical '{name}' is in neither table; check the name")
+
     def read_target(self, positive: Any) -> Target | None:
         """Encode the target and leave out the rows of TRAIN that lack it."""
         if self.target not in self.frame.columns:
             return None
         column = series_of(self.frame, self.target)
-        if column.dtype.is_float():
-            column = column.fill_nan(None)
-        known = column.is_not_null()
+        known = known_rows(column, missing_words(column, self.dialect))
         if not known.any():
             self.faults.append(
                 f"target '{self.target}' is missing in every row of TRAIN; give a labelled table"
             )
             return None
-        if column.null_count():
+        if not known.all():
             self.train_rows = np.flatnonzero(known.to_numpy())
             self.frame = self.frame.filter(known)
-        return read_target(
-            column.filter(known), positive=positive, amounts=self._predicts_amounts(), faults=self.faults
-        )
+        meant = Meant(positive, self._predicts_amounts(), len(self.proba) > 0, self.dialect)
+        return read_target(column, meant, self.faults)
 
     def _predicts_amounts(self) -> bool:
         """Whether the deployed model's predictions are numbers with fractions, as no class would be."""
         if self.prediction is None or self.prediction not in self.frame.columns:
             return False
-        column, target = series_of(self.frame, self.prediction), series_of(self.frame, self.target)
-        if not column.dtype.is_float() or not target.dtype.is_numeric():
+        column = series_of(self.frame, self.prediction)
+        if not column.dtype.is_float():
             return False
+        known = series_of(self.frame, self.target).cast(pl.Float64, strict=False)
         values = column.fill_nan(None).drop_nulls()
-        known = set(target.cast(pl.Float64).to_list())
-        return bool((values != values.round()).any()) and not set(values.to_list()) <= known
+        fractions = bool((values != values.round()).any()) and known.null_count() == 0
+        return fractions and not set(values.to_list()) <= set(known.to_list())
 
     def read_live_labels(self, labels: Any, decided: Target | None) -> npt.NDArray[np.float64] | None:
         """Read the labels of LIVE, wherever they are."""
@@ -301,7 +283,20 @@ class _Reading:
                 "row, in the same order"
             )
             return None
-        return read_labels(column, decided, "labels", self.faults) if decided is not None else None
+        if decided is None:
+            return None
+        self._tell_other_case(column, decided, "labels")
+        return read_labels(column, decided, "labels", self.faults)
+
+    def _tell_other_case(self, column: pl.Series, decided: Target, what: str) -> None:
+        """Tell of labels or predictions that are a class but for their case."""
+        if decided.classes is None or not is_text(column.dtype):
+            return
+        pairs = other_case(column, decided.classes, decided.missing)
+        if pairs:
+            shown = ", ".join(f"'{said}' for '{value}'" for said, value in pairs[:3])
+            text = f"The {what} differ from TRAIN's classes in case alone ({shown}): read as those."
+            self.findings.append(Finding("class-spelling", "info", text))
 
     def _label_series(self, labels: Any) -> pl.Series | None:
         if self.label_column is not None:
@@ -322,120 +317,18 @@ class _Reading:
         ]
         if read[0] is None or read[1] is None:
             return None
+        self.findings += order_finding(self.proba, decided)
+        if self.prediction is not None:
+            for frame, side in sides:
+                self._tell_other_case(series_of(frame, self.prediction), decided, f"predictions in {side}")
         deployed = OutputColumns(decided.without_values(), self.proba, self.prediction)
         return GivenOutput(read[0].labelled(), read[1].labelled(), deployed)
 
-    def encode_features(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[Feature, ...]]:
-        """Judge every column, note it, and encode those that stay."""
-        columns, columns_live, features = [], [], []
-        for name in self.frame.columns:
-            role = self._role(name)
-            if role != "feature":
-                self._note(name, role)
-            elif name not in self.frame_live.columns:
-                self._judge_lacking(name)
-            else:
-                aligned = align(name, series_of(self.frame, name), series_of(self.frame_live, name))
-                verdict = self._judge(name, aligned)
-                if verdict is None or verdict.dropped:
-                    continue
-                feature, x, x_live = _encode(name, aligned)
-                features.append(feature)
-                columns.append(x)
-                columns_live.append(x_live)
-        self._tell_extra_columns()
-        if not features and not self.faults:
-            self.faults.append(
-                "no column is left to compare: all are constant, identifiers or excluded; give more columns"
-            )
-        stack = [np.column_stack(c) if c else np.empty((0, 0)) for c in (columns, columns_live)]
-        return stack[0], stack[1], tuple(features)
-
-    def _role(self, name: str) -> Literal["feature", "target", "output", "time", "dropped"]:
-        if name == self.target:
-            return "target"
-        if name in self.outputs:
-            return "output"
-        if name == self.time:
-            return "time"
-        return "dropped" if name in self.exclude or name == self.label_column else "feature"
-
-    def _judge_lacking(self, name: str) -> None:
-        """Judge a column that LIVE lacks: no harm if it would have been left out anyway."""
-        alone = align(name, series_of(self.frame, name), series_of(self.frame, name))
-        if alone.fault is None and alone.kind != "absent":
-            profile = _profile(alone.kind, alone.train)
-            verdict = judge_column(name, profile, profile, kind=alone.kind)
-            if verdict.dropped:
-                self.notes.append(_noted(name, verdict, profile, None, "dropped"))
-                return
-        self.faults.append(
-            f"column '{name}' of TRAIN is missing in LIVE; add it, or exclude it if the model does not use it"
-        )
-
-    def _judge(self, name: str, aligned: Aligned) -> Verdict | None:
-        if aligned.fault is not None:
-            self.faults.append(aligned.fault)
-            return None
-        if aligned.kind == "absent":
-            text = f"Column '{name}' has no value in either table: left out."
-            empty = Finding("empty-column", "info", text)
-            self.findings.append(empty)
-            self.judged[name] = (empty,)
-            self.notes.append(ColumnNote(name, "absent", "dropped", 1.0, 1.0, 0, 0, ("empty",)))
-            return None
-        profile, live = _profile(aligned.kind, aligned.train), _profile(aligned.kind, aligned.live)
-        for side, one in (("TRAIN", profile), ("LIVE", live)):
-            fault = unusable(name, side, one)
-            if fault is not None:
-                self.faults.append(fault)
-        verdict = judge_column(name, profile, live, kind=aligned.kind)
-        self.findings += aligned.findings
-        self.judged[name] = verdict.findings
-        if not verdict.dropped:
-            self.profiles[0][name], self.profiles[1][name] = profile, live
-        if verdict.dropped:
-            self.findings += verdict.findings
-        role: Literal["feature", "dropped"] = "dropped" if verdict.dropped else "feature"
-        self.notes.append(_noted(name, verdict, profile, live, role, aligned.issues))
-        return verdict
-
-    def _note(self, name: str, role: Literal["feature", "target", "output", "time", "dropped"]) -> None:
-        sides = [
-            series_of(frame, name) if name in frame.columns else None
-            for frame in (self.frame, self.frame_live)
-        ]
-        if name == self.target and self.label_column != name:
-            sides[1] = None
-        first = next(side for side in sides if side is not None)
-        kind: Literal["number", "category", "date"] = (
-            "number" if first.dtype.is_numeric() else "date" if first.dtype.is_temporal() else "category"
-        )
-        missing = [None if s is None else s.null_count() / max(s.len(), 1) for s in sides]
-        distinct = [None if s is None else s.drop_nulls().n_unique() for s in sides]
-        issues: tuple[str, ...] = ()
-        if name in self.exclude:
-            issues = ("excluded",)
-        elif role == "dropped":
-            issues = ("labels",) if name == self.label_column else ("missing in TRAIN",)
-        self.notes.append(
-            ColumnNote(name, kind, role, missing[0], missing[1], distinct[0], distinct[1], issues)
-        )
-
-    def _tell_extra_columns(self) -> None:
-        known = {*self.frame.columns, self.target, self.label_column, *self.exclude, self.time}
-        extra = [name for name in self.frame_live.columns if name not in known]
-        for name in extra:
-            self._note(name, "dropped")
-        if (
-            self.time is not None
-            and self.time in self.frame_live.columns
-            and self.time not in self.frame.columns
-        ):
-            self._note(self.time, "time")
-        if extra:
-            text = f"LIVE has columns that TRAIN lacks ({_columns(extra)}): left out."
-            self.findings.append(Finding("extra-column", "info", text))
+    @property
+    def columns(self) -> Columns:
+        """The columns, to be judged and encoded; what is found is told where the rest is."""
+        roles = Roles(self.target, self.outputs, self.time, self.exclude, self.label_column)
+        return Columns(self.frame, self.frame_live, roles, self.dialect, self.faults, self.findings)
 
     def check_rows(self) -> None:
         """See that there are rows enough to say anything."""
@@ -444,35 +337,3 @@ class _Reading:
                 self.faults.append(
                     f"{side} has {rows} usable rows; at least {MIN_ROWS} are needed to say anything"
                 )
-
-
-def _profile(kind: str, series: pl.Series) -> ColumnProfile:
-    return ColumnProfile("category" if kind == "category" else "number").update(series)
-
-
-def _noted(
-    name: str,
-    verdict: Verdict,
-    train: ColumnProfile,
-    live: ColumnProfile | None,
-    role: Literal["feature", "dropped"],
-    issues: tuple[str, ...] = (),
-) -> ColumnNote:
-    missing = live.missing_rate if live else None
-    distinct = live.distinct if live else None
-    issues = (*issues, *verdict.issues, *(() if live else ("missing in LIVE",)))
-    return ColumnNote(name, verdict.kind, role, train.missing_rate, missing, train.distinct, distinct, issues)
-
-
-def _encode(name: str, aligned: Aligned) -> tuple[Feature, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    if aligned.kind != "category":
-        x, x_live = (s.fill_nan(None).to_numpy().astype(np.float64) for s in (aligned.train, aligned.live))
-        return Feature(name, kind=aligned.kind), x, x_live
-    categories = category_order(counts(aligned.train), counts(aligned.live))
-    feature = Feature(name, categories, "category", aligned.flags)
-    return feature, encode(aligned.train, categories), encode(aligned.live, categories)
-
-
-def _columns(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

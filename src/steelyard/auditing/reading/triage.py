@@ -15,12 +15,15 @@ from typing import Literal
 import numpy as np
 
 from steelyard.auditing.reading.profile import ColumnProfile
+from steelyard.auditing.reading.spelling import spelling, spellings
 from steelyard.auditing.result import Finding
 
 __all__ = ["ColumnProfile", "Verdict", "judge_column", "unusable"]
 
 NEARLY_UNIQUE = 0.95
 MIN_ROWS = 50
+# Fewer rows than this no step can tell from the others.
+_FEW_ROWS = 15
 LARGEST = 1e38
 """Largest number in a column: trees hold single precision, and sums of squares stay finite."""
 _ID_NAME = re.compile(
@@ -109,7 +112,11 @@ def judge_column(
     if out is not None:
         shown: Literal["number", "category", "date", "text"] = "text" if out.issue == "free text" else kind
         return Verdict(shown, True, (out.finding,), (out.issue,))
-    marks = [missing_jump(name, train, live), constant_in_live(name, train, live)]
+    marks = [
+        one_value(name, train),
+        missing_jump(name, train, live),
+        constant_in_live(name, train, live),
+    ]
     if kind == "category":
         marks.append(new_categories(name, train, live))
     elif kind == "number":
@@ -150,7 +157,7 @@ def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: 
         severity: Literal["info", "warning"] = "warning" if live.count else "info"
         text = f"Column '{name}' has no value in TRAIN: left out. Fill it in TRAIN or remove it."
         return _Mark("empty", Finding("empty-column", severity, text))
-    if train.distinct == 1 and train.missing == 0:
+    if train.distinct == 1 and _says_nothing(train, live):
         return _constant(name, train, live)
     if _identifies(name, train, live, kind):
         text = (
@@ -179,10 +186,19 @@ def _reason_to_drop(name: str, train: ColumnProfile, live: ColumnProfile, kind: 
     return None
 
 
+def _says_nothing(train: ColumnProfile, live: ColumnProfile) -> bool:
+    """Whether a column of one value in TRAIN is of no use; where it is missing as well, that may be told."""
+    if min(train.missing, train.count) < _FEW_ROWS:
+        return True
+    return live.count - live.values.get(next(iter(train.values)), 0) >= 0.01 * max(live.count, 1)
+
+
 def _constant(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark:
     value = next(iter(train.values))
     shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
     changed = set(live.values) - {value}
+    if train.missing:
+        shown += f", and is missing in {train.missing / train.rows:.1%} of its rows,"
     if not changed:
         text = f"Column '{name}' has the single value {shown} in TRAIN: left out, it carries no information."
         return _Mark("constant", Finding("constant-column", "info", text))
@@ -220,6 +236,19 @@ def _range(profile: ColumnProfile, kind: str) -> str:
         days = [str(np.datetime64(math.floor(day), "D")) for day in (low, high)]
         return f"{days[0]} to {days[1]}"
     return f"{low:g} to {high:g}"
+
+
+def one_value(name: str, train: ColumnProfile) -> _Mark | None:
+    """Tell of a column that has one value in TRAIN or none."""
+    if train.distinct != 1:
+        return None
+    value = next(iter(train.values))
+    shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+    text = (
+        f"Column '{name}' has the single value {shown} in TRAIN, and is missing in "
+        f"{train.missing_rate:.1%} of its rows: whether it is missing is all that it tells."
+    )
+    return _Mark("one value", Finding("one-value", "info", text))
 
 
 def missing_jump(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mark | None:
@@ -263,15 +292,15 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
         return None
     share = sum(new.values()) / live.count
     shown = _few(sorted(new, key=lambda key: -new[key]))
-    known = {_spelling(str(key)): str(key) for key in train.values}
-    variants = [key for key in new if _spelling(key) in known]
+    known = spellings(map(str, train.values))
+    variants = [key for key in new if spelling(key) in known]
     # Good and Turing: as many new rows are due as TRAIN has rows whose category occurs once.
     due = sum(n == 1 for n in train.values.values()) / max(train.count, 1)
     error = math.sqrt(due * (1 - due) * (1 / max(train.count, 1) + 1 / live.count))
     usual = 0 < due and share <= due + 4 * error
     # Where TRAIN has rare categories, some of them are each other's variants in both tables.
     if variants and not usual:
-        pairs = _few([f"{key}' for '{known[_spelling(key)]}" for key in variants])
+        pairs = _few([f"{key}' for '{known[spelling(key)]}" for key in variants])
         text = (
             f"Column '{name}' is spelled differently in {share:.1%} of LIVE's rows ({pairs}): treated as new "
             "categories, as the deployed model would. Clean the spelling."
@@ -296,10 +325,6 @@ def new_categories(name: str, train: ColumnProfile, live: ColumnProfile) -> _Mar
         "What the model says there is a guess; look at those rows first."
     )
     return _Mark("new categories", Finding("new-category", "warning" if share >= 0.01 else "info", text))
-
-
-def _spelling(text: str) -> str:
-    return re.sub(r"[\s_\-]+", " ", text).strip().casefold()
 
 
 def _few(names: Iterable[str], most: int = 3) -> str:

@@ -16,7 +16,7 @@ from steelyard.auditing.sums import LiveSums, RowCounts, TrainSums
 from steelyard.auditing.tables import Tables
 
 # What is known of a column from the way it was read, and from no profile.
-_OF_READING = ("type differs", "numbers written as text")
+_OF_READING = ("type differs", "numbers written as text", "dates written as text", "partly read")
 
 
 def described(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from steelyard.errors import InputError
+from steelyard.numerics.boosting import BoostedClassifier
 from steelyard.numerics.fitting import check_takes_weights, fit_weighted
 from steelyard.numerics.random import by_fold, deal_folds
 
@@ -78,9 +78,7 @@ def cross_fit(
         )
     base = classifier
     if base is None:  # small trees: their probabilities need less mending than those of large ones
-        base = HistGradientBoostingClassifier(
-            max_leaf_nodes=4, max_iter=300, early_stopping=True, random_state=0
-        )
+        base = BoostedClassifier(max_leaf_nodes=4, max_iter=300, early_stopping=True, random_state=0)
     check_takes_weights(base, sample_weight)
     # Rows that do not count are dealt apart, so that every fold's model sees every class.
     fold = deal_folds(len(codes), n_folds, rng, strata=np.where(sample_weight > 0, codes, -1))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from steelyard.errors import InputError
+from steelyard.numerics.boosting import BoostedRegressor
 from steelyard.numerics.checks import as_rows, as_vector, as_weights
 from steelyard.numerics.fitting import check_takes_weights, fit_weighted
 from steelyard.numerics.kernels import kernel_blocks
@@ -335,7 +335,7 @@ class ReTaSA(RatioEstimator):
         if isinstance(base, str):
             if base != "auto":
                 raise InputError(f'summary is {base!r}; pass a regressor, "auto" or None.')
-            base = HistGradientBoostingRegressor(random_state=0) if X.shape[1] > _FEW_COLUMNS else None
+            base = BoostedRegressor(random_state=0) if X.shape[1] > _FEW_COLUMNS else None
         if base is None:
             return X, X_target
         check_takes_weights(base, weight)

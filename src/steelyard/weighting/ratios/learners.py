@@ -12,10 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from steelyard.numerics.binning import Bins
-from steelyard.numerics.boosting import split_by_code
+from steelyard.numerics.boosting import BoostedClassifier, split_by_code
 from steelyard.numerics.random import draw_seed
 from steelyard.weighting.ratios._basis import KernelBasis, Scale, median_width
 from steelyard.weighting.ratios._folded import FoldedLogistic, balanced
@@ -244,7 +243,7 @@ class BoostedLearner:
 def _boosting(n: int, categorical: npt.NDArray[np.bool_], n_trees: int | None, seed: int) -> Any:
     """Return boosting that has so many trees, or finds out on a seventh of the rows."""
     stop, small = n_trees is None and n >= _LEAST_ROWS, n <= _SMALL_STEP_ROWS
-    return HistGradientBoostingClassifier(
+    return BoostedClassifier(
         categorical_features=categorical if categorical.any() else None,
         learning_rate=0.05 if small else 0.1,
         max_iter=n_trees or (_MOST_TREES[0 if small else 1] if stop else 15),

@@ -37,7 +37,7 @@ NESTED = {
         "alpha kind expected_coverage low high unweighted_expected_coverage mean_size live_actual_coverage"
     ),
     "advice": "action why kind",
-    "finding": "id severity text step declines",
+    "finding": "id severity text step declines explains mend columns",
     "feature": "name effect p_adjusted",
     "interval": "value low high",
 }

@@ -64,11 +64,11 @@ def possible_targets(frame: pl.DataFrame) -> list[str]:
 def split(table: Table, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Deal a table's rows to TRAIN and LIVE: 30% to 70% either way, and at most 2,000 rows a side."""
     rng = np.random.default_rng([SEED, seed])
-    order = rng.permutation(table.frame.height)
-    cut = int(rng.uniform(0.3, 0.7) * min(len(order), 4_000))
-    train, live = order[:cut], order[cut : min(len(order), 4_000)]
-    known = table.frame[train].drop_nulls(table.target)
-    return known, table.frame[live].drop(table.target)
+    # Without a target a row of TRAIN is left out, which would set LIVE apart.
+    frame = table.frame.drop_nulls(table.target)
+    order = rng.permutation(frame.height)[:4_000]
+    cut = int(rng.uniform(0.3, 0.7) * len(order))
+    return frame[order[:cut]], frame[order[cut:]].drop(table.target)
 
 
 def _paths() -> list[Path]:

@@ -245,7 +245,7 @@ def test_a_fault_is_the_first_thing_that_the_terminal_says(unit_answer):
 
 
 def test_the_first_advice_is_to_mend_it_and_none_is_to_label(unit_answer):
-    _, record, page = unit_answer
+    _, record, _ = unit_answer
     first = record["advice"][0]
     assert (first["kind"], first["action"]) == (
         "mend data",

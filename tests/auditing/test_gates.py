@@ -96,4 +96,8 @@ def test_every_finding_can_be_named() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "Concern"):
                 ids = node.args[:1] or [k.value for k in node.keywords if k.arg == "id"]
                 said |= {n.value for n in ast.walk(ids[0]) if isinstance(n, ast.Constant)} if ids else set()
-    assert {word for word in said if isinstance(word, str)} == set(FINDINGS)
+    words = {word for word in said if isinstance(word, str)}
+    # One id ends in what a column looks like, and stands in the code without that end.
+    begun = tuple(word for word in words if word.endswith("-"))
+    assert {word for word in words if "-" in word and word not in begun} <= set(FINDINGS)
+    assert [id for id in FINDINGS if id not in words and not id.startswith(begun)] == []

@@ -118,9 +118,9 @@ def test_the_answer_comes_first() -> None:
     words = _Page(render_html(binary().to_dict())).words
     answer = (
         "LIVE differs from TRAIN (AUC 0.713 [0.703, 0.724]): the columns moved. "
-        "The model's accuracy there is estimated at 0.791, down from 0.832 in training: 0.778 to 0.805 if the "
-        "relation of target and columns holds, which only labels can tell, 0.758 to 0.821 if it moved as it "
-        "did between the values of 'region' in TRAIN."
+        "The model's accuracy there is estimated at 0.791, down from 0.832 in training: 0.778 to 0.805 if "
+        "the relation of target and columns holds, which only labels can tell, 0.758 to 0.821 if it moved as "
+        "it did between the values of 'region' in TRAIN."
     )
     order = [answer, "What to do: Retrain with the weights", "90.3%", "How the data differ", "The weights,"]
     order += ["How good the model is", "Why it changed", "Predictions that hold there", "Findings"]

@@ -288,12 +288,13 @@ def judge_weights(
     if outside is not None and outside > MAX_OUTSIDE:
         rule = "; or ".join(f"{r} ({r.target_share:.0%} of {target})" for r in regions[:3])
         region = f" {begin} does not cover: {rule}." if rule else ""
+        what = remedy or "Collect labels there."
         concerns.append(
             Concern(
                 "inconclusive-overlap",
                 "error",
                 f"{outside:.0%} of {target} lies where {source} has almost no rows, above the "
-                f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} {remedy or 'Collect labels there.'}",
+                f"{MAX_OUTSIDE:.0%} up to which estimates are given.{region} {what}",
             )
         )
     elif outside is not None and outside >= NOTED_OUTSIDE:

@@ -53,8 +53,8 @@ def broken_dependencies(look: Look) -> list[Finding]:
 def _finding(look: Look, a: int, b: int, broken: int, rows: int, n: int) -> Finding:
     code, name = look.names[a], look.names[b]
     text = (
-        f"'{code}' settles '{name}' in all {n:,} rows of TRAIN that tell, but in LIVE {broken:,} of {rows:,} rows "
-        f"({broken / rows:.0%}) have another '{name}' than that '{code}' had."
+        f"'{code}' settles '{name}' in all {n:,} rows of TRAIN that tell, but in LIVE "
+        f"{broken:,} of {rows:,} rows ({broken / rows:.0%}) have another '{name}' than that '{code}' had."
     )
     mend = f"Correct whichever of '{code}' and '{name}' is coded in another way in LIVE"
     return Finding("broken-relation", "warning", text, explains=True, mend=mend, columns=(code, name))

@@ -131,7 +131,7 @@ def _contrast(look: Look, a: int, b: int) -> FloatArray | None:
     rest = design.others((a, b))
     difference = design.correlations[0][one[0], rest] - design.correlations[0][two[0], rest]
     score = design.Z_live[:, rest] @ difference
-    return (design.Z_live[:, one[0]] - design.Z_live[:, two[0]]) * score
+    return np.asarray((design.Z_live[:, one[0]] - design.Z_live[:, two[0]]) * score)
 
 
 def _keeps_relations(look: Look, a: int, b: int) -> bool:

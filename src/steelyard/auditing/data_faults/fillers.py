@@ -64,8 +64,8 @@ def _one_sided(look: Look, j: int, train: FloatArray, live: FloatArray) -> Findi
         name = look.names[j]
         other = "TRAIN" if side == "LIVE" else "LIVE"
         text = (
-            f"Column '{name}' is {value:g} in {rows:,} rows of {side} ({share:.1%}) and in {share_there:.1%} of "
-            f"{other}'s: it looks like a value filled in for missing ones."
+            f"Column '{name}' is {value:g} in {rows:,} rows of {side} ({share:.1%}) and in "
+            f"{share_there:.1%} of {other}'s: it looks like a value filled in for missing ones."
         )
         mend = f"Turn {value:g} in '{name}' of {side} into a missing value, or treat {other} in the same way"
         return Finding("filled-in", "warning", text, explains=True, mend=mend, columns=(name,))
@@ -113,9 +113,9 @@ def _two_sided(look: Look, j: int, train: FloatArray, live: FloatArray) -> Findi
             continue
         name = look.names[j]
         text = (
-            f"Column '{name}' is {value:g} in {rows:,} rows of TRAIN ({rows / len(train):.1%}) and {rows_live:,} of "
-            f"LIVE ({rows_live / len(live):.1%}), far from every other value: it looks like a code for missing. "
-            "Turn it into a missing value in both."
+            f"Column '{name}' is {value:g} in {rows:,} rows of TRAIN ({rows / len(train):.1%}) and "
+            f"{rows_live:,} of LIVE ({rows_live / len(live):.1%}), far from every other value: it looks "
+            "like a code for missing. Turn it into a missing value in both."
         )
         mend = f"Turn {value:g} in '{name}' into a missing value in both tables"
         return Finding("sentinel-value", "info", text, mend=mend, columns=(name,))

@@ -45,9 +45,9 @@ def target_leaks(look: Look) -> list[Finding]:
             continue
         name = look.names[j]
         text = (
-            f"Column '{name}' gives the target away: alone it explains {alone[j]:.1%} of it in TRAIN, all other "
-            f"columns together {max(others, 0.0):.0%}. If it is only known with the outcome, every figure below is "
-            "too good."
+            f"Column '{name}' gives the target away: alone it explains {alone[j]:.1%} of it in TRAIN, all "
+            f"other columns together {max(others, 0.0):.0%}. If it is only known with the outcome, "
+            "every figure below is too good."
         )
         mend = f"Leave '{name}' out (--exclude {_quoted(name)}) unless it is known before the outcome"
         found.append(

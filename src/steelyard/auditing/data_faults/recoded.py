@@ -68,7 +68,7 @@ def recoded_values(look: Look) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of few values that both sides have: each row's place among them (-1 for others), and counts."""
+    """A column of few values that both sides have: rows' places among them (-1 for others), and counts."""
 
     j: int
     values: FloatArray
@@ -161,14 +161,15 @@ class _Told:
         """Learn the scores on TRAIN, linear in columns of the design."""
         design, place = look.design, np.arange(len(column.values))
         inside, inside_live = column.codes >= 0, column.live >= 0
-        onehot = (column.codes[inside][:, None] == place).astype(np.float64)
+        onehot = (column.codes[:, None] == place).astype(np.float64)
+        onehot[inside] -= onehot[inside].mean(axis=0)
+        rows = int(inside.sum())
+        gram = design.correlations[0][np.ix_(rest, rest)] + _RIDGE * np.eye(len(rest))
+        coefficients = np.zeros((len(design.owner), len(place)))
+        coefficients[rest] = np.linalg.solve(gram, (design.Z.T @ onehot)[rest] / rows)
+        agreement = onehot.T @ (design.Z @ coefficients) / rows
         labels = (column.live[inside_live][:, None] == place).astype(np.float64)
-        Z, Z_live = design.Z[inside][:, rest], design.Z_live[inside_live][:, rest]
-        onehot -= onehot.mean(axis=0)
-        gram = Z.T @ Z / len(Z) + _RIDGE * np.eye(len(rest))
-        coefficients = np.linalg.solve(gram, Z.T @ onehot / len(Z))
-        scores = Z_live @ coefficients
-        agreement = onehot.T @ (Z @ coefficients) / len(Z)
+        scores = (design.Z_live @ coefficients)[inside_live]
         return cls(agreement, labels - labels.mean(axis=0), scores - scores.mean(axis=0))
 
     def relabelled(self, level: float) -> tuple[float, IntArray] | None:

@@ -138,7 +138,8 @@ def _finding(sum_: _Sum, names: list[str], off: FloatArray, rows: int, n: int) -
 
 def _equation(sum_: _Sum, names: list[str]) -> str:
     """Write the sum with all terms positive: ``'age' = 'educ' + 'exper' + 6``."""
-    left, right = [], []
+    left: list[str] = []
+    right: list[str] = []
     for name, c in zip(names, sum_.coefficients):
         (left if c > 0 else right).append(_term(name, abs(float(c))))
     constant = sum_.constant

@@ -40,7 +40,7 @@ def rescaled_numbers(look: Look) -> list[Finding]:
             if how is None:
                 continue
             name = look.names[j]
-            text = f"Column '{name}' looks {how} in {side} and as it is in {other}: the same shape on another scale."
+            text = f"Column '{name}' looks {how} in {side} and as it is in {other}: one shape on two scales."
             mend = f"Bring '{name}' to one scale in both tables"
             found.append(
                 Finding("rescaled-column", "warning", text, explains=True, mend=mend, columns=(name,))

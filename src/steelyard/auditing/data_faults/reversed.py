@@ -49,7 +49,7 @@ def reversed_numbers(look: Look) -> list[Finding]:
 
 
 def _turned(look: Look, j: int, without: list[int], level: float) -> tuple[float, float] | None:
-    """Return the correlations in TRAIN and LIVE of a number with what others say of it, if it runs backwards."""
+    """Return the correlations in TRAIN and LIVE of a number with what others say of it, if it is turned."""
     design = look.design
     train, live = design.correlations
     at, rest = int(design.of(j)[0]), design.others((j, *without))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +23,16 @@ from steelyard.reporting.numbers import (
 from steelyard.reporting.verdict import Verdict, faults, verdict, worst_first
 from steelyard.reporting.words import SEVERITIES, metric_name, short, title
 
-# Lines: verdict 4, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 3, two empty: 23,
+# Lines: verdict 5, metrics 2 + 5, weights 1, why 2, coverage 1, advice 3, findings 2, two empty: 23,
 # which leaves one for where the report is. A fault of the data takes two more for the verdict, and those
 # that would say why: until it is mended, that is why.
 _METRICS = 5
-_FINDINGS = 2
 _MANY_UNBOUNDED = 0.01
+_SENTENCE = re.compile(r"[.](?=\s)")
 
 # No text is ever so long, unless somebody has made it so.
 _LONGEST = 4000
-_VERDICT, _VERDICT_OF_FAULT = 4, 6
+_VERDICT, _VERDICT_OF_FAULT = 5, 6
 
 
 def summary(audit: Mapping[str, Any]) -> RenderableType:
@@ -107,7 +108,7 @@ class _Facts:
 
 @dataclass(frozen=True)
 class _Clamped:
-    """Text that wraps, and on a terminal is cut after so many lines."""
+    """Text that wraps, and on a terminal is cut after so many lines: behind a sentence, if one fits."""
 
     text: Text
     lines: int
@@ -118,11 +119,24 @@ class _Clamped:
             yield from wrapped
             return
         if len(wrapped) > self.lines:
+            whole = self._sentences(console, options)
+            if whole is not None:
+                yield from whole
+                return
             last = wrapped[self.lines - 1]
             last.rstrip()
             last.truncate(options.max_width - 1)
             last.append("…")
         yield from wrapped[: self.lines]
+
+    def _sentences(self, console: Console, options: ConsoleOptions) -> list[Text] | None:
+        """Return the lines of as many whole sentences as fit; None if not even the first does."""
+        ends = [match.end() for match in _SENTENCE.finditer(self.text.plain)]
+        for end in reversed(ends):
+            lines = list((self.text[:end] + Text(" …")).wrap(console, options.max_width))
+            if len(lines) <= self.lines:
+                return lines
+        return None
 
 
 def _plain(text: str) -> Text:
@@ -180,9 +194,8 @@ def _facts(audit: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
             for key, name in SEVERITIES.items()
             if (n := sum(f["severity"] == key for f in findings))
         ]
-        yield "Findings", 1, ", ".join(counts)
-        for f in findings[:_FINDINGS]:
-            yield "", 1, f"{SEVERITIES[f['severity']]}: {f['text']}"
+        first = findings[0]
+        yield "Findings", 2, f"{', '.join(counts)}; {SEVERITIES[first['severity']]}: {first['text']}"
 
 
 def _weights(weights: Mapping[str, Any]) -> str:

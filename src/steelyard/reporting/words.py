@@ -97,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
 RELATION: Mapping[str, str] = {
     "environments": "it moved as it did between the values of {column} in TRAIN",
     "time": "it moved as it did over {column} in TRAIN",
-    "record": "it moved as relations usually do from one population to another",
+    "record": "it moved as relations usually do between populations",
 }
 """On what the wider interval rests, as a clause behind an "if"."""
 

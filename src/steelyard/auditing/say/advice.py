@@ -98,10 +98,10 @@ def _kept(worse: Performance | None, rows: tuple[Performance, ...], *, labelled:
         action = "Nothing to do" if worse is None else "Keep the model, and expect the estimate above"
         return Advice(action, standing, kind)
     worth = next((r.worth_labels for r in rows if r.worth_labels), None)
-    labels = f"{2 * max(worth, 50):,} labels" if worth else "A hundred labels"
+    labels = f"{2 * max(worth, 50):,} labels" if worth else "a hundred labels"
     why = (
-        f"{standing} Whether the relation of target and columns moved, no column shows. {labels} drawn at "
-        "random from LIVE would say more than this estimate."
+        f"Whether the relation of target and columns moved, no column shows: {labels} drawn at random from "
+        f"LIVE would say more than this estimate. {standing}"
     )
     return Advice("Label some of LIVE before you rely on this; nothing else is called for", why, kind)
 

@@ -270,3 +270,23 @@ def test_a_leak_is_the_answer_and_no_interval_leaves_its_metric():
         assert row.low is not None and row.high is not None
         assert 0 <= row.low <= row.high <= 1.5, row
     assert all(a.kind != "mend data" for a in steelyard.audit(TRAIN, LIVE, target="status").advice)
+
+
+def test_an_audit_tells_of_every_fault_and_advises_to_mend_them():
+    live = put("amount", -999.0, 0.4).with_columns(
+        pl.col("age") - 1, owner=pl.col("owner").replace({"yes": "no", "no": "yes"})
+    )
+    live = pl.concat([live[:250], TRAIN.select(live.columns)[:250].cast(dict(live.schema))])
+    result = steelyard.audit(TRAIN, live, target="status")
+    told = {f.id: set(f.columns) for f in result.findings}
+    assert told["filled-in"] == {"amount"}
+    assert told["broken-relation"] == {"age", "educ", "exper"}
+    assert "shared-rows" in told
+    assert [a.kind for a in result.advice[:2]] == ["mend data", "mend data"]
+    for change in ("owner", "records"):
+        swapped = LIVE.with_columns(pl.col(change).replace({"yes": "no", "no": "yes"}))
+        result = steelyard.audit(TRAIN, swapped, target="status", metrics=["accuracy"])
+        assert [f.columns for f in result.findings if f.explains] == [(change,)]
+        assert result.advice[0].action.startswith(
+            f"Give the values of '{change}' in LIVE their meaning in TRAIN"
+        )

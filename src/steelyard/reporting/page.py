@@ -93,6 +93,9 @@ def _tiles(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
     if row is not None:
         digits = row_digits(row)
         lines = [_interval(row["low"], row["high"], digits)]
+        if row["drift_low"] is not None:
+            lines[0] += " if the relation holds"
+            lines.append(f"{_interval(row['drift_low'], row['drift_high'], digits)} if it moves")
         if row["live_estimate"] is None:
             lines = ["No estimate can be supported."]
         for key, words in (("live_actual", "measured"), ("naive", "in training")):

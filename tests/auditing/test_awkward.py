@@ -103,7 +103,7 @@ def test_no_weights_asked_for_is_not_no_shift():
 def test_advice_claims_no_more_than_the_interval_shows():
     train, live = table(300, 0), table(300, 1, shift=0.6)
     result = steelyard.audit(train, live, target="y", metrics=["accuracy"])
-    (why,) = texts(result, "Nothing to do")
+    (why,) = texts(result, "Label some of LIVE")
     row = result.performance[0]
     assert "nothing shows" in why and f"{row.naive:.2f}" in why
     # The audit's own stand-in model is no deployed one, so there is none to retrain.

@@ -22,6 +22,7 @@ BENCHMARKS = {
     "calibration": "benchmarks.calibration.run",
     "streaming": "benchmarks.streaming.run",
     "audit_truth": "benchmarks.audit_truth",
+    "real_shifts": "benchmarks.real_shifts.run",
 }
 
 USAGE = f"""usage: python -m benchmarks [NAME ...] [--quick] [options of the benchmark]

@@ -21,8 +21,8 @@ Half = Literal["tuning", "sealed"]
 
 LEAST_LIVE, LEAST_TRAIN = 200, 300
 # Rows a side, LIVE environments a table, and environments that one other than a time is kept from.
-MOST_TRAIN, MOST_LIVE_ROWS = 4_000, 2_000
-MOST_SHIFTS, MOST_ENVIRONMENTS = 4, 8
+MOST_TRAIN, MOST_LIVE_ROWS = 3_000, 1_500
+MOST_SHIFTS, MOST_ENVIRONMENTS = 3, 7
 # Earlier times that TRAIN spans at least.
 LEAST_EARLIER = 2
 

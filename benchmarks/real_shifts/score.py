@@ -1,0 +1,179 @@
+"""From records to figures: every table counts once, and intervals of shares are over tables."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from steelyard.evaluation import move_spread
+
+Record = Mapping[str, Any]
+FloatArray = npt.NDArray[np.float64]
+
+ALPHA = 0.05
+_Z = 1.959963984540054
+_DRAWS = 4_000
+_MOVES = np.geomspace(0.02, 0.6, 69)
+_CONFIDENCES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Who says what: the record's keys of a value and of the ends of its 95% interval."""
+
+    name: str
+    value: str
+    low: str
+    high: str
+
+    def answered(self, record: Record) -> bool:
+        """Whether it gave an interval."""
+        return record[self.low] is not None and record[self.high] is not None
+
+
+CARRIED = Method("carried over", "naive", "naive_low", "naive_high")
+COVARIATE = Method("audit, if the relation holds", "estimate", "low", "high")
+USUAL = Method("audit, by the record", "estimate", "record_low", "record_high")
+DRIFT = Method("audit, by TRAIN's environments", "estimate", "drift_low", "drift_high")
+PEER = Method("CBPE / DLE", "peer", "peer_low", "peer_high")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of some records by one method, in standard deviations of a row's residual effect where it is a length.
+
+    ``held_low`` and ``held_high`` are the 95% interval of ``held`` over resampled tables; ``score`` is
+    Winkler's: the interval's width, and 2 / 0.05 times how far the value lies outside.
+    """
+
+    tables: int
+    records: int
+    held: float
+    held_low: float
+    held_high: float
+    half_width: float
+    score: float
+    error: float
+
+
+def summary(records: Sequence[Record], method: Method) -> Summary | None:
+    """Return how a method did on the records that it answered; None if there are none."""
+    known = [r for r in records if method.answered(r)]
+    if not known:
+        return None
+    held = by_table(known, lambda r: float(r[method.low] <= r["actual"] <= r[method.high]))
+    low, high = clustered(held)
+    return Summary(
+        tables=len(held),
+        records=len(known),
+        held=float(held.mean()),
+        held_low=low,
+        held_high=high,
+        half_width=_mean(known, lambda r: (r[method.high] - r[method.low]) / 2 / r["unit"]),
+        score=_mean(known, lambda r: winkler(r["actual"], r[method.low], r[method.high]) / r["unit"]),
+        error=_mean(known, lambda r: abs(r["actual"] - r[method.value]) / r["unit"]),
+    )
+
+
+def winkler(actual: float, low: float, high: float, *, alpha: float = ALPHA) -> float:
+    """Return the interval score: smaller is better, and the right quantiles have the smallest."""
+    return (high - low) + 2 / alpha * (max(low - actual, 0.0) + max(actual - high, 0.0))
+
+
+def by_table(records: Sequence[Record], value: Callable[[Record], float]) -> FloatArray:
+    """Return each table's mean of a value."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        groups[record["table"]].append(value(record))
+    return np.array([np.mean(members) for members in groups.values()])
+
+
+def clustered(means: FloatArray) -> tuple[float, float]:
+    """Return the 95% interval of a mean over tables, the tables drawn anew."""
+    rng = np.random.default_rng(0)
+    drawn = means[rng.integers(0, len(means), (_DRAWS, len(means)))].mean(axis=1)
+    low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def _mean(records: Sequence[Record], value: Callable[[Record], float]) -> float:
+    return float(by_table(records, value).mean())
+
+
+def kinds(records: Sequence[Record]) -> Counter[str]:
+    """Return how often each kind of shift was named, each shift once."""
+    return Counter({(r["table"], r["live"]): r["shift"] for r in records}.values())
+
+
+def weights_of(records: Sequence[Record]) -> FloatArray:
+    """Return weights that sum to one, and to the same within every table."""
+    counts = Counter(r["table"] for r in records)
+    return np.array([1 / counts[r["table"]] for r in records]) / len(counts)
+
+
+def moves(records: Sequence[Record]) -> FloatArray:
+    """Return how far the value lies from the estimate, in units."""
+    return np.array([(r["actual"] - r["estimate"]) / r["unit"] for r in records])
+
+
+def quantiles(records: Sequence[Record], levels: Sequence[float]) -> list[float]:
+    """Return quantiles of the moves' sizes, every table weighing the same."""
+    sizes, weights = np.abs(moves(records)), weights_of(records)
+    order = np.argsort(sizes)
+    reached = np.cumsum(weights[order])
+    return [float(sizes[order][min(np.searchsorted(reached, q - 1e-12), len(sizes) - 1)]) for q in levels]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The record that fits best: a usual move and its confidence, with the former's interval over tables.
+
+    ``gain`` is how much a table's mean log density is above that of the constants that are in use.
+    """
+
+    move: float
+    low: float
+    high: float
+    confidence: float
+    gain: float
+
+
+def fitted(records: Sequence[Record], *, usual: float, confidence: float) -> Fit:
+    """Fit the law of moves that the audit assumes: Student's t by its scale and degrees of freedom.
+
+    Parameters
+    ----------
+    records : sequence of mappings
+        With an estimate and its interval; tables weigh the same.
+    usual, confidence : float
+        The constants in use, to compare with.
+
+    Notes
+    -----
+    Maximum likelihood on a grid; chance is a normal of the estimate's own standard error.
+    """
+    e = moves(records)
+    error = np.array([(r["high"] - r["low"]) / (2 * _Z * r["unit"]) for r in records])
+    weights = weights_of(records)
+    tables, table = np.unique([r["table"] for r in records], return_inverse=True)
+
+    def fit(move: float, degrees: float) -> FloatArray:
+        law = move_spread(usual=move, confidence=degrees)
+        logs = np.array([np.log(law.density(np.array([x]), s)[0]) for x, s in zip(e, error)])
+        return np.bincount(table, weights=weights * logs)
+
+    # (confidence, move, table)
+    grid = np.array([[fit(m, c) for m in _MOVES] for c in _CONFIDENCES])
+    total = grid.sum(axis=2)
+    at, best = np.unravel_index(int(total.argmax()), total.shape)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(tables), (400, len(tables)))
+    again = [_MOVES[int(grid[at][:, rows].sum(axis=1).argmax())] for rows in drawn]
+    low, high = np.quantile(again, [ALPHA / 2, 1 - ALPHA / 2])
+    gain = float(total.max() - fit(usual, confidence).sum())
+    return Fit(float(_MOVES[best]), float(low), float(high), _CONFIDENCES[int(at)], gain)

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 ALPHA = 0.05
 _Z = 1.959963984540054
 _DRAWS = 4_000
-_MOVES = np.geomspace(0.02, 0.6, 69)
+_MOVES = np.geomspace(0.02, 0.6, 50)
 _CONFIDENCES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
 
 
@@ -164,8 +164,9 @@ def fitted(records: Sequence[Record], *, usual: float, confidence: float) -> Fit
 
     def fit(move: float, degrees: float) -> FloatArray:
         law = move_spread(usual=move, confidence=degrees)
-        logs = np.array([np.log(law.density(np.array([x]), s)[0]) for x, s in zip(e, error)])
-        return np.bincount(table, weights=weights * logs)
+        scale = np.sqrt(error[:, None] ** 2 + law.spreads**2)
+        density = np.exp(-0.5 * (e[:, None] / scale) ** 2) / scale @ law.weights
+        return np.bincount(table, weights=weights * np.log(np.maximum(density, 1e-300)))
 
     # (confidence, move, table)
     grid = np.array([[fit(m, c) for m in _MOVES] for c in _CONFIDENCES])

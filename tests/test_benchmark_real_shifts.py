@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.real_shifts import run as real_shifts
 from benchmarks.real_shifts.audits import audited
+from benchmarks.real_shifts.fit import fitted, stated
 from benchmarks.real_shifts.measure import carried_over, influence, measured
 from benchmarks.real_shifts.report import section
 from benchmarks.real_shifts.score import (
@@ -18,7 +19,6 @@ from benchmarks.real_shifts.score import (
     PEER,
     by_table,
     clustered,
-    fitted,
     kinds,
     quantiles,
     summary,
@@ -161,12 +161,18 @@ def test_the_fit_finds_the_law_that_made_the_moves():
     records = []
     for k in range(300):
         error = 0.1 * rng.standard_t(4) + 0.02 * rng.standard_normal()
-        ends = {"low": -1.96 * 0.04, "high": 1.96 * 0.04, "estimate": 0.0}
-        records.append(record(f"t{k}", actual=2 * error, **ends))
-    found = fitted(records, usual=0.2, confidence=4.0)
+        # Far from 0, where an error's interval is as wide on either side.
+        ends = {"low": 50 - 1.96 * 0.04, "high": 50 + 1.96 * 0.04, "estimate": 50.0}
+        records.append(record(f"t{k}", actual=50 + 2 * error, **ends))
+    found = {c: fitted(records, c) for c in (1.0, 4.0, 30.0)}
     # The scale of 300 values of Student's t is known to about 6%.
-    assert found.move == pytest.approx(0.1, rel=0.15) and 2 <= found.confidence <= 12
-    assert found.low < found.move < found.high and found.gain > 0
+    assert found[4.0].move == pytest.approx(0.1, rel=0.15)
+    assert found[4.0].low < found[4.0].move < found[4.0].high
+    assert found[4.0].density > max(found[1.0].density, found[30.0].density)
+    # Three standard errors of a share of 300 are 4 points.
+    assert found[4.0].intervals.held == pytest.approx(0.95, abs=0.04)
+    narrow = stated(records, 0.03, 4.0)
+    assert narrow.density < found[4.0].density and narrow.intervals.held < 0.8
 
 
 def test_both_audits_of_a_shift_and_the_model_they_judge():

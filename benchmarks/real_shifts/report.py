@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.real_shifts.fit import CONFIDENCES, fitted, stated
 from benchmarks.real_shifts.score import (
     CARRIED,
     COVARIATE,
@@ -14,7 +15,6 @@ from benchmarks.real_shifts.score import (
     Method,
     Record,
     by_table,
-    fitted,
     kinds,
     quantiles,
     summary,
@@ -69,6 +69,7 @@ def _half(records: Sequence[Record], setup: Mapping[str, Any]) -> Iterable[str]:
     yield _methods([r for r in own if PEER.answered(r)], (PEER, CARRIED, COVARIATE, USUAL, DRIFT))
     yield "Drift intervals as a user has them, by what they rest on, by metric and by the shift's kind:"
     yield _groups(known)
+    yield "How far the value lay from the audit's estimate, tables weighing the same:"
     yield _spread(known)
     refused = [r for r in records if r["estimate"] is None]
     if refused:
@@ -97,9 +98,9 @@ def _methods(records: Sequence[Record], methods: Sequence[Method]) -> str:
 
 def _groups(records: Sequence[Record]) -> str:
     lines = ["| | tables | figures | held | half-width, sd | score, sd | error, sd |", "|---" * 7 + "|"]
-    for key in ("source", "metric", "kind"):
+    for key, name in (("source", "rests on"), ("metric", "metric"), ("kind", "kind")):
         for value in dict.fromkeys(sorted(r[key] for r in records)):
-            lines.append(_line(value, [r for r in records if r[key] == value], DRIFT))
+            lines.append(_line(f"{name}: {value}", [r for r in records if r[key] == value], DRIFT))
     return "\n".join(lines)
 
 
@@ -115,14 +116,29 @@ def _line(name: str, records: Sequence[Record], method: Method) -> str:
 
 def _spread(records: Sequence[Record]) -> str:
     """Say how far the estimates were off, and which constants of the record fit that best."""
-    sizes = ", ".join(f"{q:.0%} {size:.3f}" for q, size in zip(_LEVELS, quantiles(records, _LEVELS)))
-    best = fitted(records, usual=USUAL_MOVE, confidence=USUAL_CONFIDENCE)
-    return (
-        f"Distance of the value from the audit's estimate, in sd, tables weighing the same: {sizes}. Of the "
-        f"laws that the record may state, a usual move of {best.move:.3f} [{best.low:.3f}, {best.high:.3f}] "
-        f"with confidence {best.confidence:g} fits best; in use are {USUAL_MOVE:g} and {USUAL_CONFIDENCE:g}, "
-        f"whose mean log density is {best.gain:.3f} lower."
-    )
+    lines = ["| distance, sd | " + " | ".join(f"{q:.0%}" for q in _LEVELS) + " |", "|---" * 5 + "|"]
+    for kind in ("all", *sorted({r["kind"] for r in records})):
+        members = [r for r in records if kind in ("all", r["kind"])]
+        sizes = " | ".join(f"{size:.3f}" for size in quantiles(members, _LEVELS))
+        lines.append(f"| {kind} | {sizes} |")
+    lines += [
+        "",
+        "The record's law of moves is Student's t: its scale is the usual move, its degrees of freedom the "
+        "confidence. For each confidence the most likely move, in brackets its 95% interval over resampled "
+        "tables, and the intervals that the audit would then state without environments:",
+        "",
+        "| confidence | usual move, sd | mean log density | held | half-width, sd | score, sd |",
+        "|---" * 6 + "|",
+    ]
+    fits = [fitted(records, c) for c in CONFIDENCES]
+    for name, f in [*(("", f) for f in fits), ("in use: ", stated(records, USUAL_MOVE, USUAL_CONFIDENCE))]:
+        ends = "" if name else f" [{f.low:.3f}, {f.high:.3f}]"
+        said = f.intervals
+        lines.append(
+            f"| {name}{f.confidence:g} | {f.move:.3f}{ends} | {f.density:.3f} | {said.held:.0%} "
+            f"| {said.half_width:.3f} | {said.score:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def _tables(records: Sequence[Record]) -> str:

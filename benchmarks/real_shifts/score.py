@@ -10,16 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from steelyard.evaluation import move_spread
-
 Record = Mapping[str, Any]
 FloatArray = npt.NDArray[np.float64]
 
 ALPHA = 0.05
-_Z = 1.959963984540054
 _DRAWS = 4_000
-_MOVES = np.geomspace(0.02, 0.6, 50)
-_CONFIDENCES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
 
 
 @dataclass(frozen=True)
@@ -127,54 +122,3 @@ def quantiles(records: Sequence[Record], levels: Sequence[float]) -> list[float]
     order = np.argsort(sizes)
     reached = np.cumsum(weights[order])
     return [float(sizes[order][min(np.searchsorted(reached, q - 1e-12), len(sizes) - 1)]) for q in levels]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The record that fits best: a usual move and its confidence, with the former's interval over tables.
-
-    ``gain`` is how much a table's mean log density is above that of the constants that are in use.
-    """
-
-    move: float
-    low: float
-    high: float
-    confidence: float
-    gain: float
-
-
-def fitted(records: Sequence[Record], *, usual: float, confidence: float) -> Fit:
-    """Fit the law of moves that the audit assumes: Student's t by its scale and degrees of freedom.
-
-    Parameters
-    ----------
-    records : sequence of mappings
-        With an estimate and its interval; tables weigh the same.
-    usual, confidence : float
-        The constants in use, to compare with.
-
-    Notes
-    -----
-    Maximum likelihood on a grid; chance is a normal of the estimate's own standard error.
-    """
-    e = moves(records)
-    error = np.array([(r["high"] - r["low"]) / (2 * _Z * r["unit"]) for r in records])
-    weights = weights_of(records)
-    tables, table = np.unique([r["table"] for r in records], return_inverse=True)
-
-    def fit(move: float, degrees: float) -> FloatArray:
-        law = move_spread(usual=move, confidence=degrees)
-        scale = np.sqrt(error[:, None] ** 2 + law.spreads**2)
-        density = np.exp(-0.5 * (e[:, None] / scale) ** 2) / scale @ law.weights
-        return np.bincount(table, weights=weights * np.log(np.maximum(density, 1e-300)))
-
-    # (confidence, move, table)
-    grid = np.array([[fit(m, c) for m in _MOVES] for c in _CONFIDENCES])
-    total = grid.sum(axis=2)
-    at, best = np.unravel_index(int(total.argmax()), total.shape)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(tables), (400, len(tables)))
-    again = [_MOVES[int(grid[at][:, rows].sum(axis=1).argmax())] for rows in drawn]
-    low, high = np.quantile(again, [ALPHA / 2, 1 - ALPHA / 2])
-    gain = float(total.max() - fit(usual, confidence).sum())
-    return Fit(float(_MOVES[best]), float(low), float(high), _CONFIDENCES[int(at)], gain)

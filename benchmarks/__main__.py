@@ -23,6 +23,7 @@ BENCHMARKS = {
     "streaming": "benchmarks.streaming.run",
     "audit_truth": "benchmarks.audit_truth",
     "data_faults": "benchmarks.data_faults.run",
+    "real_shifts": "benchmarks.real_shifts.run",
 }
 
 USAGE = f"""usage: python -m benchmarks [NAME ...] [--quick] [options of the benchmark]

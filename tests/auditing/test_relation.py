@@ -108,6 +108,23 @@ def test_time_that_overlaps_or_runs_backwards_is_told() -> None:
         assert result.performance[0].drift_low is not None
 
 
+def test_times_that_do_not_part_train_are_told_and_the_record_speaks() -> None:
+    train, live = _tables(0.0, 1)
+    result = _audit(train.drop("site").with_columns(day=pl.lit(3)), live, time="day", every=400)
+    assert result.relation.source == "record"
+    assert len(result.windows) == 2
+    (told,) = [f for f in result.findings if f.id == "backtest-inconclusive"]
+    assert "at least 5 are needed" in told.text
+
+
+def test_a_column_that_is_empty_in_the_first_stretches_is_no_matter() -> None:
+    train, live = _tables(0.0, 1)
+    late = train["day"] > 100
+    train = train.drop("site").with_columns(c=pl.when(late).then(pl.col("a") * 2.0))
+    result = _audit(train, live.with_columns(c=pl.col("a") * 2.0), time="day")
+    assert result.relation.source == "time"
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [

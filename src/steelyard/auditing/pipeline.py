@@ -14,7 +14,7 @@ from steelyard.auditing.learn.alternatives import alternatives
 from steelyard.auditing.learn.anchors import chosen_metrics
 from steelyard.auditing.learn.attribution import change_parts
 from steelyard.auditing.learn.backtest import backtest
-from steelyard.auditing.learn.environments import environment_faults, environments_of
+from steelyard.auditing.learn.environments import Environments, environment_faults, environments_of
 from steelyard.auditing.learn.label_noise import noise_advice, noise_rates
 from steelyard.auditing.learn.learnt import Sampled, gathered
 from steelyard.auditing.learn.model import model_output
@@ -213,6 +213,7 @@ def audit(
         sides, tables = _read(train, live, question, run, reference)
         kind: MetricKind = "regression" if tables.classes is None else "classification"
         check_conditions(conditions, kind=kind, labelled=labels is not None)
+        environments = environments_of(question, tables, seed=seeds.relation)
     with run.step("model", "Getting the model's output"):
         output = model_output(tables, model=model, random_state=seeds.model)
         tables = tables.with_findings(data_faults(tables, output, seed=seeds.faults))
@@ -232,7 +233,7 @@ def audit(
         sampled = gathered(rows, shift, weighed, metrics_asked, calibrated)
         sums = score_all(sides, sampled, question, run, done=done)
     with run.step("relation", "Seeing how the relation moved within TRAIN") as done:
-        moved = _moves(sampled, question, seeds.relation, done)
+        moved = _moves(sampled, environments, seeds.relation, done)
     with run.step("estimate", "Estimating performance on LIVE"):
         said = figures(sampled, *sums, sides, moved)
     with run.step("attribute", "Attributing the change"):
@@ -302,10 +303,11 @@ def _read(
     return sides, tables
 
 
-def _moves(sampled: Sampled, question: Question, seed: int, done: Callable[[float], None]) -> Moves:
+def _moves(
+    sampled: Sampled, environments: Environments | None, seed: int, done: Callable[[float], None]
+) -> Moves:
     """Return how far the relation may have moved, by TRAIN's own environments where there are any."""
     tables = sampled.sample.tables
-    environments = environments_of(question, tables, seed=seed)
     if environments is None:
         return moves(None, ())
     tested = backtest(

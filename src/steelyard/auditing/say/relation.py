@@ -105,13 +105,13 @@ def relation_findings(found: Moves, *, deployed: bool) -> tuple[Finding, ...]:
     if found.environments is None:
         return ()
     told = list(found.environments.findings)
-    if deployed:
+    if deployed and found.tested:
         text = (
             "The backtest uses the deployed output on TRAIN's environments. If the model was fitted on those "
             "rows, the relation looks steadier than it is; give an output that has not seen them."
         )
         told.append(Finding("backtest-may-know-train", "info", text, step="estimate"))
-    if not found.rests_on_train:
+    if not found.rests_on_train and found.environments.tests:
         text = (
             f"In fewer than {LEAST_TESTED} environments by '{found.environments.column}' could the others' "
             "weights be trusted, so the drift intervals rest on how relations moved elsewhere."

@@ -366,3 +366,10 @@ def test_texts_that_are_not_known_to_quote_nothing_are_left_out():
             "label",
         ),
     )
+
+
+@pytest.mark.parametrize("time", [None, "a"])
+def test_windows_of_too_many_rows_are_told_in_python_too(train, time):  # noqa: F811
+    live = train.drop("y", "user_id")
+    with pytest.raises(InputError, match="rows are larger than any table"):
+        steelyard.audit(train.drop("user_id"), live, target="y", every=10**30, time=time)

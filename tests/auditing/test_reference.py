@@ -22,7 +22,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 import steelyard
 from steelyard.auditing.parts.source import Frame
 from steelyard.auditing.profiles import sealed
-from steelyard.auditing.profiles.reference import FORMAT, load_reference
+from steelyard.auditing.profiles.parquet_footer import is_uncompressed
+from steelyard.auditing.profiles.reference import FORMAT, Reference, load_reference
 from steelyard.auditing.reading.profile import ColumnProfile
 from steelyard.errors import InputError
 
@@ -590,3 +591,38 @@ def test_a_profile_of_a_column_may_only_hold_what_is_documented():
     fields = ColumnProfile("number").update(pl.Series([1.0])).to_dict()
     for name in fields:
         assert f"`{name}`" in page, name
+
+
+def test_a_sample_that_claims_more_than_its_bytes_is_refused_before_it_is_read(saved, tmp_path, monkeypatch):
+    """A few bytes can stand for gigabytes: compressed, or one text or number repeated."""
+    sample = load_reference(saved).sample
+    names, rows = sample.columns, sample.height
+    long = pl.Series([f"{'z' * (1 << 21)}"] * rows)
+    other = next(name for name in names if name != "score" and sample[name].dtype == pl.String)
+    for frame, compression, said in (
+        (sample, "zstd", "the sample is compressed"),
+        (sample, "snappy", "the sample is compressed"),
+        (sample.with_columns(long.alias(other)), "uncompressed", f"the texts of column '{other}' take more"),
+    ):
+        table = BytesIO()
+        frame.select(names).write_parquet(table, compression=compression)
+        assert len(table.getvalue()) < 1 << 23
+        path = resealed(saved, tmp_path / "forged.steelyard", sample__parquet=table.getvalue())
+        refused(path, said)
+    refused(resealed(saved, tmp_path / "old.steelyard", manifest__json=lambda m: m.update(format=1)), "older")
+    monkeypatch.setattr("steelyard.auditing.profiles.reference.MOST_CELLS", rows * len(names) - 1)
+    refused(saved, "columns is more than")
+    with pytest.raises(InputError, match=r"keep fewer rows \(--sample\)"):
+        Reference.save(replace(steelyard.profile(TRAIN, target="y"), seed=1), tmp_path / "r.steelyard")
+
+
+def test_a_footer_cut_anywhere_is_refused():
+    table = BytesIO()
+    pl.DataFrame({"a": [1, 2], "b": ["x", None]}).write_parquet(table, compression="uncompressed")
+    content = table.getvalue()
+    assert is_uncompressed(content)
+    footer = int.from_bytes(content[-8:-4], "little")
+    for cut in range(1, footer):
+        kept = content[:-8][: len(content) - 8 - cut]
+        with pytest.raises(ValueError, match=r"footer|Parquet"):
+            is_uncompressed(kept + (footer - cut).to_bytes(4, "little") + b"PAR1")

@@ -27,6 +27,10 @@ MOST_WINDOWS = 1000
 _DAY_US = 86_400_000_000
 
 
+MOST_ROWS = 10**15
+"""Rows of a window at most: more than any table has, and well within 64 bits."""
+
+
 def every_fault(every: int | str, *, timed: bool) -> str | None:
     """Say why LIVE cannot be cut like this; None if it can."""
     if isinstance(every, str):
@@ -36,6 +40,8 @@ def every_fault(every: int | str, *, timed: bool) -> str | None:
             return f"windows of a {every} need a time column; name it, or give a number of rows"
     elif every < 1:
         return f"windows of {every} rows are not possible; give at least one"
+    elif every > MOST_ROWS:
+        return f"windows of more than {MOST_ROWS:,} rows are larger than any table; give fewer"
     return None
 
 

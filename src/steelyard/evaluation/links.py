@@ -23,7 +23,7 @@ class Link:
     >>> link = Link.of(get_metric("accuracy"))
     >>> low, high = link.around(0.95, 0.06)
     >>> round(low, 3), round(high, 3)
-    (0.843, 0.985)
+    (0.847, 0.985)
     """
 
     floor: float
@@ -40,16 +40,23 @@ class Link:
         if np.isfinite(floor) and np.isfinite(ceiling):
             width = ceiling - floor
             p = float(np.clip((value - floor) / width, _NEAREST, 1 - _NEAREST))
-            reach = half_width / width / (p * (1 - p))
-            odds = np.log(p / (1 - p))
-            low, high = (1 / (1 + np.exp(-np.clip(odds + s * reach, -700, 700))) for s in (-1, 1))
-            return floor + width * float(low), floor + width * float(high)
-        if np.isfinite(floor) or np.isfinite(ceiling):
-            distance = max(value - floor if np.isfinite(floor) else ceiling - value, _NEAREST)
-            reach = half_width / distance
-            # Beyond the distance itself an exponential would say nothing any more: on along its tangent.
-            factor = float(np.exp(reach) if reach <= 1 else np.e * reach)
-            if np.isfinite(floor):
-                return floor + distance / factor, floor + distance * factor
+            odds, factor = p / (1 - p), _factor(half_width / width / (p * (1 - p)))
+            low, high = odds / factor, odds * factor
+            return floor + width * low / (1 + low), floor + width * high / (1 + high)
+        if np.isfinite(floor):
+            distance = max(value - floor, _NEAREST)
+            factor = _factor(half_width / distance)
+            return floor + distance / factor, floor + distance * factor
+        if np.isfinite(ceiling):
+            distance = max(ceiling - value, _NEAREST)
+            factor = _factor(half_width / distance)
             return ceiling - distance * factor, ceiling - distance / factor
         return value - half_width, value + half_width
+
+
+def _factor(reach: float) -> float:
+    """Return what odds or a distance are multiplied by: an exponential, beyond one on along its tangent.
+
+    A value that is next to a limit is not sure to the same number of digits.
+    """
+    return float(np.exp(reach) if reach <= 1 else np.e * reach)

@@ -69,7 +69,8 @@ def save_report(audit: Mapping[str, Any], tables: Mapping[str, pl.LazyFrame], di
     >>> from steelyard.reporting import save_report
     >>> audit = {
     ...     "schema_version": "2", "steelyard_version": "0.1", "seed": 0, "rows": {"train": 900, "live": 400},
-    ...     "data": [], "weights": None, "windows": [], "attribution": None, "prediction": None,
+    ...     "data": [], "weights": None, "windows": [], "relation": None, "attribution": None,
+    ...     "prediction": None,
     ...     "advice": [], "findings": [], "seconds": {}, "performance": [],
     ...     "shift": {"kind": "none", "auc": {"value": 0.503, "low": 0.491, "high": 0.515}, "p_value": 0.41,
     ...               "detectable_auc": 0.54, "features": [], "readings": []},

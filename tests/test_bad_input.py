@@ -329,7 +329,7 @@ def test_unwritable_output_is_told_before_reading(lines, tmp_path):
 
 
 def test_unseen_categories_are_no_fault(lines):
-    live = LIVE.with_columns(color=pl.Series(["green"] * 30 + ["red", "blue"] * 45))
+    live = LIVE.with_columns(color=pl.Series(["green"] * 6 + ["red", "blue"] * 57))
     lines("--quiet", live=live, code=0)
     assert "new-category" in Path("steelyard-report/audit.json").read_text()
 

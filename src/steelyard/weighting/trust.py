@@ -288,7 +288,12 @@ def judge_weights(
     if outside is not None and outside > MAX_OUTSIDE:
         rule = "; or ".join(f"{r} ({r.target_share:.0%} of {target})" for r in regions[:3])
         region = f" {begin} does not cover: {rule}." if rule else ""
-        what = remedy or "Collect labels there."
+        there = (
+            "Collect labels there."
+            if rule
+            else f"Label some of {target}: no rule of a few columns names those rows."
+        )
+        what = remedy or there
         concerns.append(
             Concern(
                 "inconclusive-overlap",

@@ -52,6 +52,8 @@ def labelled(folder):
         ("mae.estimate>0.5", 0),
         ("mae.high>0.5", 0),
         ("mae.low<0.5", 1),
+        ("mae.drift_low<0.5", 1),
+        ("mae.drift_high>9", 0),
         ("finding:concept-shift", 1),
         ("finding:unit-change", 0),
     ],

@@ -17,7 +17,11 @@ from steelyard.reporting.words import FINDINGS
 
 _SHAPE = re.compile(r"^\s*([A-Za-z0-9_.-]+)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
 _FINDING = re.compile(r"^\s*finding:\s*([A-Za-z0-9_-]+)\s*$")
-_PARTS = {"estimate": "live_estimate", "measured": "live_actual", "low": "low", "high": "high"}
+_PARTS = {
+    "estimate": "live_estimate",
+    "measured": "live_actual",
+    **{name: name for name in ("low", "high", "drift_low", "drift_high")},
+}
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -41,8 +45,8 @@ class Condition:
     ``name`` is a metric or one of ``shift.auc``, ``shift.p_value``,
     ``weights.ess_fraction``, ``weights.pareto_k``, ``weights.outside_support``,
     ``prediction.expected_coverage``. Of a metric ``part`` says which figure on LIVE
-    is meant: its ``estimate``, an end of the interval (``low``, ``high``) or what
-    labels ``measured``; without one it is what was measured where labels are
+    is meant: its ``estimate``, an end of an interval (``low``, ``high`` if the relation
+    holds, ``drift_low``, ``drift_high`` if it moved) or what labels ``measured``; without one it is what was measured where labels are
     there, and else the estimate. A ``finding`` is named by its id.
 
     Examples

@@ -46,8 +46,9 @@ class Condition:
     ``weights.ess_fraction``, ``weights.pareto_k``, ``weights.outside_support``,
     ``prediction.expected_coverage``. Of a metric ``part`` says which figure on LIVE
     is meant: its ``estimate``, an end of an interval (``low``, ``high`` if the relation
-    holds, ``drift_low``, ``drift_high`` if it moved) or what labels ``measured``; without one it is what was measured where labels are
-    there, and else the estimate. A ``finding`` is named by its id.
+    holds, ``drift_low``, ``drift_high`` if it moved) or what labels ``measured``;
+    without one it is what was measured where labels are there, and else the
+    estimate. A ``finding`` is named by its id.
 
     Examples
     --------

@@ -194,7 +194,9 @@ class DateEvidence:
         kept = texts.drop_nulls()
         if not kept.len():
             return cls(0, {})
-        # Most columns hold no dates: a few texts show it.
+        # Most columns hold no dates: a few texts show it, mostly without being read.
+        if not all(map(_may_be_date, kept.head(20))):
+            return cls(kept.len(), {})
         if not any(read_dates(kept.head(20), order).null_count() == 0 for order in ORDERS):
             return cls(kept.len(), {})
         read = {order: read_dates(kept, order) for order in ORDERS}
@@ -216,6 +218,11 @@ class DateEvidence:
         return DateEvidence(
             self.rows + other.rows, shared, self.differ or other.differ, self.dotted or other.dotted
         )
+
+
+def _may_be_date(text: str) -> bool:
+    """Whether a text is as long, and has as many digits, as the shortest dates: ``1/2/24``, ``3 Jan 70``."""
+    return len(text) >= 6 and sum(map(str.isdecimal, text)) >= 3
 
 
 def _seen(days: pl.Series) -> _Seen:

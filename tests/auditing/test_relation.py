@@ -74,6 +74,20 @@ def test_the_backtest_tells_each_site_s_figures(moving) -> None:
     assert rows[2].rows == 250
 
 
+def test_parts_without_an_error_do_not_make_the_relation_a_riddle() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2, 900))
+    train, live = (
+        pl.DataFrame({"a": v, "y": (v > 0).astype(int), "score": (v > 0) * 0.98 + 0.01}) for v in x
+    )
+    train = train.with_columns(site=(pl.int_range(pl.len()) % 4).cast(pl.String))
+    result = _audit(train, live, environment="site")
+    row = result.performance[0]
+    assert result.relation.source == "environments"
+    # 900 labels without an error leave a rate of 0.003; a relation that never moved is not said to move far.
+    assert 0.9 < row.drift_low < row.drift_high <= 1.0
+
+
 def test_the_environment_is_no_feature(moving) -> None:
     roles = {note.name: note.role for note in moving.data}
     assert roles["site"] == "dropped"

@@ -21,6 +21,7 @@ from steelyard.evaluation.estimates import (
     outcome_model_variance,
     plug_in,
     unseen_noise,
+    unseen_variance,
 )
 from steelyard.evaluation.few_labels import (
     LabelledEstimate,
@@ -88,6 +89,7 @@ __all__ = [
     "strategic_response",
     "transfer_bounds",
     "unseen_noise",
+    "unseen_variance",
     "weighting_gain",
     "window_sums",
 ]

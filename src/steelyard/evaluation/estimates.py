@@ -19,6 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 # The jackknife sees the variance of the outcome model, not its bias. Boosting and penalties are tuned
 # so that the two are about alike; factors of 1 to 8 gave nearly the same errors on generated shifts.
 _BIAS_FACTOR = 2.0
+# Agresti and Coull's: two of each of two outcomes.
+_ADDED_ROWS = 4.0
 
 
 @dataclass(frozen=True)
@@ -305,6 +307,11 @@ def unseen_noise(slope: FloatArray, expected: FloatArray) -> float:
         return 0.0
     mean = np.sum(slope * expected, axis=1, keepdims=True)
     return float(np.mean(np.maximum(np.mean((slope - mean) ** 2, axis=1) - each, 0.0)))
+
+
+def unseen_variance(unseen: float, rows: float) -> float:
+    """Return what `unseen_noise` adds to a row's variance where the source is worth so many rows."""
+    return _ADDED_ROWS / (rows + _ADDED_ROWS) * unseen
 
 
 def label_noise(slope: FloatArray, expected: FloatArray, *, fallback: float) -> float:

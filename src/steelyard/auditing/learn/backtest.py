@@ -10,10 +10,18 @@ import numpy.typing as npt
 
 from steelyard.auditing.learn.environments import Environments, Test
 from steelyard.auditing.learn.model import model_output
-from steelyard.auditing.limits import MAX_PARETO_K, MIN_ESS
+from steelyard.auditing.limits import MAX_PARETO_K, MIN_ESS, SMOOTH_PARETO_K
 from steelyard.auditing.tables import ModelOutput, Tables
 from steelyard.errors import InputError
-from steelyard.evaluation import Metric, Outputs, doubly_robust, expected_outcome, outcome_model_variance
+from steelyard.evaluation import (
+    Metric,
+    Outputs,
+    doubly_robust,
+    expected_outcome,
+    outcome_model_variance,
+    unseen_noise,
+    unseen_variance,
+)
 from steelyard.evaluation import outcome_columns as outcomes
 from steelyard.montecarlo import pareto_k, pareto_smooth
 from steelyard.numerics import as_generator, draw_seed, effective_sample_size, mean_one
@@ -137,7 +145,12 @@ def _one(
             ),
         )
         slope = metric.evaluate(there, expected.target, np.ones(rows)).slope(there)
-        spread = float(np.std(np.sum(slope * (actual - expected.target), axis=1)))
+        # As the audit has it: outcomes that the others' rows need not have shown leave no residual.
+        worth = float(len(y)) if weights is None else effective_sample_size(weights)
+        unseen = unseen_variance(unseen_noise(slope, expected.target), worth)
+        residual = np.sum(slope * (actual - expected.target), axis=1)
+        spread = float(np.sqrt(residual.var() + unseen))
+        error = float(np.sqrt(estimate.standard_error**2 + unseen * (1 / worth + 1 / rows)))
         known = weights is not None and np.isfinite(estimate.value) and np.isfinite(seen) and spread > 0
         found.append(
             Tested(
@@ -148,7 +161,7 @@ def _one(
                 estimate=estimate.value if known else None,
                 low=estimate.low if known else None,
                 high=estimate.high if known else None,
-                standard_error=estimate.standard_error,
+                standard_error=error,
                 actual=seen,
                 spread=spread,
                 gap=test.gap,
@@ -186,7 +199,7 @@ def _weights(
         # An environment of few rows, or one that leaves a class out: as good as not covered.
         return None
     k = pareto_k(log_w)
-    if k is not None and k > 0.5:
+    if k is not None and k > SMOOTH_PARETO_K:
         log_w, _ = pareto_smooth(log_w)
     weights = np.exp(mean_one(log_w))
     trusted = effective_sample_size(weights) >= MIN_ESS and (k is None or k <= MAX_PARETO_K)

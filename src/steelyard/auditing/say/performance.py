@@ -15,14 +15,11 @@ from steelyard.auditing.parts.windows import Cutter
 from steelyard.auditing.result import Finding, Performance, Window
 from steelyard.auditing.say.relation import Moves, drifted
 from steelyard.auditing.sums import LiveSums, TrainSums, WindowSums
-from steelyard.evaluation import Estimate, outcome_model_variance
+from steelyard.evaluation import Estimate, outcome_model_variance, unseen_variance
 from steelyard.evaluation.estimates import corrected_estimate, make_estimate
 from steelyard.reporting.words import KINDS
 
 BoolArray = npt.NDArray[np.bool_]
-
-# Agresti and Coull's: two of each of two outcomes.
-_ADDED_ROWS = 4.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         correction,
         variance,
         metric=anchor.metric,
-        noise=noise + _unseen(anchor, rows) * (1 / rows + 1 / live.rows),
+        noise=noise + unseen_variance(anchor.unseen, rows) * (1 / rows + 1 / live.rows),
         outcome_variance=anchor.own,
         n_classes=sampled.sample.tables.n_classes,
     )
@@ -74,11 +71,6 @@ def _whole(sampled: Sampled, r: int, j: int, train: TrainSums, live: WindowSums)
         level=estimate.level,
         n_classes=sampled.sample.tables.n_classes,
     )
-
-
-def _unseen(anchor: Anchor, rows: float) -> float:
-    """Return a row's variance from outcomes that so many rows of TRAIN need not have shown."""
-    return _ADDED_ROWS / (rows + _ADDED_ROWS) * anchor.unseen
 
 
 def _noise(reading: str, j: int, train: TrainSums, live: WindowSums) -> float:
@@ -129,7 +121,9 @@ def residual_units(sampled: Sampled, train: TrainSums) -> dict[str, float]:
     """Return by metric the standard deviation of a row's residual effect under the leading reading."""
     residuals = train.readings[sampled.readings[0].reading.name]
     return {
-        a.metric.name: float(np.sqrt(residuals.mean_square(j) + _unseen(a, residuals.effective_rows(j))))
+        a.metric.name: float(
+            np.sqrt(residuals.mean_square(j) + unseen_variance(a.unseen, residuals.effective_rows(j)))
+        )
         for j, a in enumerate(sampled.anchors[0])
     }
 
@@ -208,7 +202,7 @@ def _local(
     )
     # The window's own noise comes on top of the error of all of LIVE.
     rows = train.readings[name].effective_rows(j)
-    noise = _noise(name, j, train, window) + _unseen(anchor, rows)
+    noise = _noise(name, j, train, window) + unseen_variance(anchor.unseen, rows)
     variance = noise / window.rows + _own(sampled, r, anchor, known)
     return make_estimate(
         whole.value + moved,
